@@ -1,0 +1,1 @@
+"""From outcomes to people: rules, a durable outbox, receivers. `streams` is never imported here."""

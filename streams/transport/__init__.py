@@ -1,0 +1,1 @@
+"""Brokers as Faust sees them: batches in, batches out, bulk tables, on `sqlite://` and `kafka://`."""

@@ -1,0 +1,1 @@
+"""Tests mirror the packages; scenarios/, conformance/, servers/, acceptance/ and bench/ stand beside them."""
