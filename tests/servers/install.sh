@@ -55,7 +55,7 @@ fetch_kafka() {
   command -v mvn >/dev/null || return 0
   echo "Fetching Kafka's jars into $jars"
   rm -rf "$jars"
-  if mvn --quiet --batch-mode --file "$pom" dependency:copy-dependencies "-DoutputDirectory=$PWD/$jars"; then
+  if mvn --quiet --batch-mode -Dstyle.color=never --file "$pom" dependency:copy-dependencies "-DoutputDirectory=$PWD/$jars"; then
     touch "$jars/complete.stamp"
   else
     echo "missing: Kafka's jars (see above); the tests marked 'kafka' will be skipped"

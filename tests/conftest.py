@@ -1,0 +1,59 @@
+"""The real servers as fixtures, and what becomes of a test whose server is not installed.
+
+A test says which servers it needs by their fixtures or, where it starts its own, by their markers. Without the server
+it is skipped with the name of the missing package; in CI, where everything must run, it fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+
+import hypothesis
+import pytest
+
+from tests.servers import kafka as kafka_server
+from tests.servers.process import forget_ended, seen_servers
+
+MISSING = {"kafka": kafka_server.missing}
+"""By marker: what has to be installed, or None."""
+
+# Two shared cores: how long an example takes says nothing.
+hypothesis.settings.register_profile("heardback", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("heardback")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who asks for a server's fixture needs the server."""
+    for item in items:
+        for name in set(MISSING) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test whose server is missing; fails it in CI."""
+    forget_ended()
+    for name, missing in MISSING.items():
+        if item.get_closest_marker(name) and (what := missing()):
+            if os.environ.get("CI"):
+                pytest.fail(f"missing: {what}", pytrace=False)
+            pytest.skip(f"missing: {what}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Shows the end of its servers' logs under a failed test."""
+    report = yield
+    if report.failed:
+        for server in seen_servers():
+            if item.get_closest_marker(server.name):
+                report.sections.append((f"log of {server.name}", server.log_tail()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka_server.Kafka]:
+    """One broker for all tests: leave it running, and use topics of your own."""
+    with kafka_server.Kafka(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
