@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from tests.servers.process import ServerError, ServerProcess, free_ports, listens, wait_until
+from tests.servers.process import ServerError, ServerProcess, free_ports, listens
 
 JARS = Path(__file__).parents[2] / ".cache" / "kafka"
-CLUSTER_ID = "heardback-tests-123456"  # KRaft wants 22 characters of base64 for a UUID
-READY_SECONDS = 60.0
+CLUSTER_ID = "heardback-tests-123456"  # KRaft wants the 22 characters of a UUID in base64
+START_SECONDS = 60.0
 JAVA_OPTIONS = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
 
 LOG4J = """\
@@ -39,8 +36,8 @@ logger.groups.level = info
 """
 
 
-class Kafka:
-    """A broker, as a context manager. All methods block until what they say has happened, or raise `ServerError`."""
+class Kafka(ServerProcess):
+    """A broker: `bootstrap` is its host:port, `url` the same as kafka://."""
 
     def __init__(
         self,
@@ -48,113 +45,79 @@ class Kafka:
         *,
         settings: Mapping[str, str] | None = None,
         java_options: tuple[str, ...] = JAVA_OPTIONS,
-        jars: Path = JARS,
     ) -> None:
-        """`settings` are added to server.properties; topics are not created by asking for them unless these say so."""
+        """`settings` go into server.properties; without any, a topic is not created by asking for it."""
         self._folder = folder
-        self._port, self._controller_port = free_ports(2)
+        self._properties = folder / "server.properties"
+        self._port, controller_port = free_ports(2)
         self.bootstrap = f"127.0.0.1:{self._port}"
         self.url = f"kafka://{self.bootstrap}"
-        self._settings = self._own_settings() | dict(settings or {})
-        self._java = ["java", *java_options, f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}"]
-        self._java += ["-cp", f"{jars}/*"]
-        self.process = ServerProcess(
-            "kafka", [*self._java, "kafka.Kafka", str(self._properties)], log=folder / "kafka.log"
-        )
+        self._settings = _node(self.bootstrap, f"127.0.0.1:{controller_port}", folder / "data") | dict(settings or {})
+        self._java = ["java", *java_options, f"-Dlog4j2.configurationFile={folder}/log4j2.properties", "-cp"]
+        self._java += [f"{JARS}/*"]
+        run = [*self._java, "kafka.Kafka", str(self._properties)]
+        super().__init__("kafka", run, log=folder / "kafka.log", start_seconds=START_SECONDS)
 
-    @property
-    def _properties(self) -> Path:
-        return self._folder / "server.properties"
-
-    def _own_settings(self) -> dict[str, str]:
-        controller = f"127.0.0.1:{self._controller_port}"
-        return {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@{controller}",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "controller.listener.names": "CONTROLLER",
-            "log.dirs": str(self._folder / "data"),
-            "offsets.topic.num.partitions": "1",
-            "offsets.topic.replication.factor": "1",
-            "transaction.state.log.num.partitions": "1",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            # A killed broker is let in again only after its old session has run out: 9 s by default.
-            "broker.session.timeout.ms": "4000",
-            "broker.heartbeat.interval.ms": "500",
-            "auto.create.topics.enable": "false",
-        }
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.process.kill()
-
-    def start(self) -> None:
-        """Starts it; the first time, its data folder is made. Returns once topics and consumer groups can be used."""
-        if not (self._folder / "data" / "meta.properties").exists():
-            self._format()
-        self.process.start(self._answers, seconds=READY_SECONDS)
-
-    def stop(self) -> None:
-        """Stops it cleanly (SIGTERM)."""
-        self.process.stop(seconds=60)
-
-    def kill(self) -> None:
-        """Ends it by SIGKILL."""
-        self.process.kill()
-
-    def restart(self) -> None:
-        """Starts it again, on the same ports and data; stops it first where it runs."""
-        if self.process.alive:
-            self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Stops it from running (SIGSTOP): its sockets stay open and nobody answers."""
-        self.process.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Lets it run again and waits until it answers."""
-        self.process.signal(signal.SIGCONT)
-        wait_until(self._answers, seconds=READY_SECONDS, what="kafka answers again")
-
-    def _format(self) -> None:
+    def prepare(self) -> None:
+        """Writes its properties; the first time, formats its data folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "log4j2.properties").write_text(LOG4J, encoding="utf-8")
         self._properties.write_text("".join(f"{k}={v}\n" for k, v in self._settings.items()), encoding="utf-8")
-        format_storage = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties)]
+        if not (self._folder / "data" / "meta.properties").exists():
+            self._format_storage()
+
+    def _format_storage(self) -> None:
+        command = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties)]
         formatted = subprocess.run(
-            [*self._java, *format_storage], capture_output=True, text=True, timeout=READY_SECONDS, check=False
+            [*self._java, *command], capture_output=True, text=True, timeout=START_SECONDS, check=False
         )
         if formatted.returncode:
             raise ServerError(f"kafka: its storage could not be formatted\n{formatted.stdout}{formatted.stderr}")
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether topics and consumer groups can be used."""
         if not listens(self._port):
             return False
         # In a thread of its own: the caller may be inside an event loop.
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self._answers_now()).result()
+            return thread.submit(asyncio.run, self._answers()).result()
 
-    async def _answers_now(self) -> bool:
-        """Whether the broker is in its own metadata (unfenced) and its group coordinator is loaded."""
+    async def _answers(self) -> bool:
         client = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=2_000)
         try:
             await client.start()
+            # A fenced broker is not in its own metadata yet; the coordinator answers once its topic is loaded.
             cluster = await client.describe_cluster()
             return bool(cluster["brokers"]) and await client.find_coordinator("ready") == 1
         except (KafkaError, OSError, AssertionError):
             return False
         finally:
             await client.close()
+
+
+def _node(broker: str, controller: str, data: Path) -> dict[str, str]:
+    """The properties of a single node that is broker and controller."""
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{controller}",
+        "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{broker}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(data),
+        "offsets.topic.num.partitions": "1",
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.num.partitions": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        "group.initial.rebalance.delay.ms": "0",
+        "auto.create.topics.enable": "false",
+        # A killed broker is let in again only after its old session has run out: 9 s by default.
+        "broker.session.timeout.ms": "4000",
+        "broker.heartbeat.interval.ms": "500",
+    }
 
 
 def missing() -> str | None:

@@ -1,4 +1,4 @@
-"""One server process of a test: started, waited for, stopped, killed, paused, always by its own process id.
+"""A server process of a test: started, waited for, stopped, killed, paused, always by its own process id.
 
 A server must not outlive the test run however that ends: `setpriv --pdeathsig` has the kernel kill it when the thread
 that started it dies, so all are started from one thread that lives as long as this interpreter. What a server serves
@@ -7,7 +7,9 @@ and how one sees that it is ready does not belong here.
 
 from __future__ import annotations
 
+import abc
 import contextlib
+import os
 import random
 import signal
 import socket
@@ -16,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 LOG_TAIL_BYTES = 4_000
 POLL_SECONDS = 0.05
@@ -69,17 +73,28 @@ def listens(port: int) -> bool:
     return False
 
 
-class ServerProcess:
-    """A child process with its log in a file.
+class ServerProcess(abc.ABC):
+    """A server as a child process, with its log in a file; as a context manager it is killed on leaving.
 
-    All methods block; call them by `asyncio.to_thread` where an event loop must go on meanwhile.
+    All methods block until what they say has happened, or raise `ServerError`; call them by `asyncio.to_thread` where
+    an event loop must go on meanwhile.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], *, log: Path) -> None:
+    def __init__(self, name: str, argv: Sequence[str], *, log: Path, start_seconds: float = 30) -> None:
+        """`start_seconds` bounds how long it may take to become ready."""
         self.name = name
         self.log = log
         self._argv = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+        self._start_seconds = start_seconds
         self._child: subprocess.Popen[bytes] | None = None
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Writes what the process reads when it starts, before every start."""
+
+    @abc.abstractmethod
+    def answers(self) -> bool:
+        """Whether it serves its clients now."""
 
     @property
     def pid(self) -> int:
@@ -93,37 +108,47 @@ class ServerProcess:
         """Whether the process exists (it may be paused)."""
         return self._child is not None and self._child.poll() is None
 
-    def start(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Starts the process, in its own group so that Ctrl-C reaches only pytest, and waits until `ready()`."""
-        if self.alive:
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Starts it on its ports and data and waits until it answers."""
+        if self._child is not None:
             raise ServerError(f"{self.name} is already running")
+        self.prepare()
         self._child = _starter.submit(self._spawn).result()
         _running.append(self)
         try:
-            wait_until(lambda: self._still_alive() and ready(), seconds=seconds, what=f"{self.name} ready")
-        except BaseException as error:
+            self._wait_until_it_answers()
+        except BaseException:
             self.kill()
-            if isinstance(error, ServerError):
-                raise ServerError(f"{error}\n{self.log_tail()}") from None
             raise
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        # In a process group of its own: Ctrl-C reaches pytest alone, which then ends its servers.
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                self._argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, process_group=0
             )
 
-    def _still_alive(self) -> bool:
+    def _wait_until_it_answers(self) -> None:
+        try:
+            wait_until(lambda: not self.alive or self.answers(), seconds=self._start_seconds, what=f"{self.name} ready")
+        except ServerError as error:
+            raise ServerError(f"{error}\n{self.log_tail()}") from None
         if not self.alive:
-            raise ServerError(f"{self.name} ended by itself")
-        return True
+            raise ServerError(f"{self.name} ended by itself\n{self.log_tail()}")
 
-    def stop(self, *, seconds: float = 20) -> None:
-        """Asks by SIGTERM and waits; after `seconds` it is killed and `ServerError` raised."""
+    def stop(self, *, seconds: float = 30) -> None:
+        """Asks it to end by SIGTERM, also a paused one; after `seconds` it is killed and `ServerError` raised."""
         if self._child is None:
             return
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
+        self._child.terminate()
+        self._child.send_signal(signal.SIGCONT)
         try:
             self._child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -132,19 +157,28 @@ class ServerProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Ends it by SIGKILL: nothing is flushed, nobody is told."""
+        """Ends it by SIGKILL: nothing is flushed, nobody is told. Not running: nothing."""
         if self._child is None:
             return
-        self.signal(signal.SIGKILL)
+        self._child.kill()
         self._child.wait()
         self._child = None
         _running.remove(self)
         _ended.append(self)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal, unless the process has already ended."""
-        if self._child is not None:
-            self._child.send_signal(number)
+    def restart(self) -> None:
+        """Starts it again, on the same ports and data; stops it first where it runs."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Keeps it from running (SIGSTOP): its sockets stay open and nobody answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a paused one run again (SIGCONT) and waits until it answers."""
+        os.kill(self.pid, signal.SIGCONT)
+        self._wait_until_it_answers()
 
     def log_tail(self) -> str:
         """The last lines that it wrote."""

@@ -69,7 +69,7 @@ async def test_a_broker_comes_back_on_its_address_with_its_data_and_committed_of
     await send(own, topic, b"before")
     assert await read(own, topic, 1, group=topic) == [b"before"]
     await asyncio.to_thread(getattr(own, end))
-    assert not own.process.alive
+    assert not own.alive
     await asyncio.to_thread(own.restart)
     await send(own, topic, b"after")
     assert own.bootstrap == address
@@ -91,14 +91,14 @@ def test_a_broker_with_impossible_settings_fails_with_its_log(tmp_path: Path) ->
     broker = Kafka(tmp_path, settings={"num.network.threads": "0"})
     with pytest.raises(ServerError, match=r"num\.network\.threads"):
         broker.start()
-    assert not broker.process.alive
+    assert not broker.alive
 
 
 def test_a_broker_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = (
         "import os, sys, pathlib; from tests.servers.kafka import Kafka\n"
         "broker = Kafka(pathlib.Path(sys.argv[1])); broker.start()\n"
-        "print(broker.process.pid, flush=True); os.kill(os.getpid(), 9)\n"
+        "print(broker.pid, flush=True); os.kill(os.getpid(), 9)\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
@@ -122,4 +122,4 @@ def test_stopping_a_paused_broker_does_not_wait_for_ever(own: Kafka) -> None:
     began = time.monotonic()
     own.stop()
     assert time.monotonic() - began < 30
-    assert not own.process.alive
+    assert not own.alive
