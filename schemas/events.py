@@ -273,7 +273,8 @@ Event = Union[
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 EVENT_TYPES: frozenset[str] = frozenset(
-    str(model.model_fields["type"].default) for model in Event.__args__  # type: ignore[attr-defined]
+    str(model.model_fields["type"].default)
+    for model in Event.__args__  # type: ignore[attr-defined]
 )
 WAKE_UP = "deadline.reached"
 

@@ -1,0 +1,492 @@
+"""The clocks of one contact: `assess(timeline, policies, tiers, now)` (C2 to C18, C22, C23).
+
+A clock is one target running for one contact; cycles count from 1. The timeline is read once, in order;
+everything is recomputed from it at each call, so late, doubled and reordered events need no special case.
+Business time is asked of `streams.engine.calendar`; publishing is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.policies import Span, TargetName
+from streams.engine import timeline as facts
+from streams.engine.calendar import SECOND_US, Calendar
+from streams.engine.policy import NORMAL, Attributes, Policies, Policy
+from streams.engine.timeline import Fact, Timeline
+
+OTHER: Final = "other"
+PAUSABLE: Final = frozenset({"resolution", "update"})
+RESPONSES: Final = frozenset({"acknowledgement", "first_response", "next_response"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """The customer's tier and kind from `since_us` on; the first one holds from the beginning."""
+
+    since_us: int
+    tier: str | None
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """One clock as it stands. Instants and durations in microseconds; the words are the contract's
+    (CONTRACT.md section 5)."""
+
+    contact_id: str
+    target: TargetName
+    cycle: int
+    policy: Policy
+    attributes: Attributes
+    verdict: str
+    reason: str
+    stage: str
+    step: int
+    stage_at_us: int
+    started_us: int
+    due_us: int | None
+    ended_us: int | None
+    open_us: int
+    wall_us: int
+    paused_us: int
+    agent_id: str | None
+    pauses: tuple[tuple[int, int | None], ...]
+    bounced_us: int | None
+    silently_closed: bool
+    settled_us: int | None
+    alerts_from_us: int | None
+    wake_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All clocks of a contact. `wake_us` is the next instant after which one of them must be looked at
+    again; `uncovered` counts cycles that no policy covers (C16)."""
+
+    clocks: tuple[Clock, ...]
+    wake_us: int | None
+    uncovered: int
+    attributes: Attributes
+
+
+@dataclass(slots=True)
+class _Running:
+    """A clock while the timeline is read."""
+
+    target: TargetName
+    cycle: int
+    start_us: int
+    attributes: Attributes
+    policy: Policy | None
+    span: Span | None
+    stuck: bool = False
+    base_due_us: int | None = None
+    pauses: list[tuple[int, int]] = field(default_factory=list)
+    paused_us: int | None = None
+    taken_back: list[tuple[int, int]] = field(default_factory=list)
+    ended_us: int | None = None
+    ended_by: str = ""
+    agent_id: str | None = None
+    settled_us: int | None = None
+
+
+def assess(timeline: Timeline, policies: Policies, tiers: Sequence[Tier], now_us: int) -> Assessment:
+    """The clocks of `timeline` at `now`. Facts later than `now` count; `now` only makes clocks late.
+    Raises NeverOpens where a calendar has no open time left before its horizon."""
+    reading = _Reading(timeline, policies, tiers)
+    reading.read()
+    return reading.assessment(now_us)
+
+
+class _Reading:
+    """One pass over a timeline. The handlers are named after what happened."""
+
+    def __init__(self, timeline: Timeline, policies: Policies, tiers: Sequence[Tier]) -> None:
+        self.timeline = timeline
+        self.policies = policies
+        self.attributes = _first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
+        self.changes = tiers[1:]
+        self.clocks: list[_Running] = []
+        self.running: dict[TargetName, _Running] = {}
+        self.cycles: dict[TargetName, int] = {}
+        self.written = False
+        self.answered_us: int | None = None
+        self.resolved = False
+        self.unanswered_at_close = False
+        self.silent: list[_Running] = []
+        self.paused_us: int | None = None
+        self.assigned: str | None = None
+
+    def read(self) -> None:
+        end = self.timeline.end
+        limit = (end.at_us, end.rank) if end else None
+        for item in self._all_facts():
+            if limit and (item.at_us, item.rank) >= limit:
+                break
+            handler = _HANDLERS.get(item.type)
+            if handler is not None:
+                handler(self, item)
+
+    def _all_facts(self) -> Sequence[Fact]:
+        if not self.changes:
+            return self.timeline.facts
+        changes = [
+            facts.fact(t.since_us, "", "", facts.CUSTOMER_CHANGED, {"tier": t.tier, "kind": t.kind})
+            for t in self.changes
+        ]
+        return facts.in_order([*self.timeline.facts, *changes])
+
+    # -- what happened -------------------------------------------------------------------------------
+
+    def customer_wrote(self, item: Fact) -> None:
+        if not item.is_customer_message:
+            return
+        at_us = item.at_us
+        self._end_pause(at_us)
+        if not self.written:
+            self.written = True
+            self._start("resolution", at_us)
+        if not self._waiting():
+            self._start_response(at_us)
+
+    def attributes_changed(self, item: Fact) -> None:
+        data = item.data
+        changed = {key: data[key] for key in ("channel", "priority", "queue") if data.get(key) is not None}
+        self._repick(self.attributes._replace(**changed), item.at_us)
+
+    def customer_changed(self, item: Fact) -> None:
+        self._repick(self.attributes._replace(tier=item.data["tier"], kind=item.data["kind"]), item.at_us)
+
+    def acknowledged(self, item: Fact) -> None:
+        self._end("acknowledgement", item.at_us, "answer", item.data.get("agent_id"))
+
+    def assigned_to(self, item: Fact) -> None:
+        if item.data.get("queue") is not None:
+            self.attributes_changed(item)
+        agent_id = item.data.get("agent_id")
+        if agent_id is None:
+            return
+        self.assigned = agent_id
+        clock = self.running.get("acknowledgement")
+        if clock and clock.policy and clock.policy.spec.assignment_acknowledges:
+            self._end("acknowledgement", item.at_us, "answer", agent_id)
+
+    def paused(self, item: Fact) -> None:
+        if self.paused_us is None:
+            self.paused_us = item.at_us
+            for target in PAUSABLE & self.running.keys():
+                self.running[target].paused_us = item.at_us
+
+    def resumed(self, item: Fact) -> None:
+        self._end_pause(item.at_us)
+
+    def we_wrote(self, item: Fact) -> None:
+        if not item.is_answer or not self.written:
+            return
+        bounced_us = self.timeline.taken_back.get((item.source, item.id))
+        if bounced_us is not None:
+            for target in (*RESPONSES, "update"):
+                if target in self.running:
+                    self.running[target].taken_back.append((item.at_us, bounced_us))
+            return
+        agent_id = item.data.get("agent_id")
+        for target in (*RESPONSES, "update"):
+            self._end(target, item.at_us, "answer", agent_id)
+        self._settle(item.at_us)
+        self.unanswered_at_close = False
+        if self.answered_us is None:
+            self.answered_us = item.at_us
+        self._start("update", item.at_us)
+
+    def resolved_or_closed(self, item: Fact) -> None:
+        at_us, agent_id = item.at_us, item.data.get("agent_id")
+        self._end_pause(at_us)
+        if self._waiting():
+            self.unanswered_at_close = True
+            self.silent += [self.running[t] for t in ("first_response", "next_response") if t in self.running]
+        for target in RESPONSES:
+            self._end(target, at_us, "close", agent_id)
+        self._end("update", at_us, "close", agent_id)
+        self._end("resolution", at_us, "resolve", agent_id)
+        self.resolved = True
+
+    def reopened(self, item: Fact) -> None:
+        self._end_pause(item.at_us)
+        if not self.resolved:
+            return
+        self.resolved = False
+        if self.written and "resolution" not in self.running:
+            self._start("resolution", item.at_us)
+        if self.unanswered_at_close and not self._waiting():
+            self._start_response(item.at_us)
+
+    # -- clocks --------------------------------------------------------------------------------------
+
+    def _waiting(self) -> bool:
+        return "first_response" in self.running or "next_response" in self.running
+
+    def _start_response(self, at_us: int) -> None:
+        self._settle(at_us)
+        self.unanswered_at_close = False
+        if self.answered_us is None:
+            self._start("acknowledgement", at_us)
+            self._start("first_response", at_us)
+        else:
+            self._start("next_response", at_us)
+
+    def _settle(self, at_us: int) -> None:
+        for clock in self.silent:
+            clock.settled_us = at_us
+        self.silent.clear()
+
+    def _start(self, target: TargetName, at_us: int) -> None:
+        cycle = self.cycles[target] = self.cycles.get(target, 0) + 1
+        clock = _Running(target, cycle, at_us, self.attributes, None, None)
+        if target in PAUSABLE and self.paused_us is not None:
+            clock.paused_us = at_us
+        self._choose(clock, self.attributes)
+        self.clocks.append(clock)
+        self.running[target] = clock
+
+    def _choose(self, clock: _Running, attributes: Attributes) -> None:
+        clock.attributes = attributes
+        policy = self.policies.pick(attributes, clock.start_us)
+        if policy is None:
+            return  # no match keeps the last policy and target
+        span = policy.span(clock.target, attributes.priority)
+        if policy is not clock.policy or span is not clock.span:
+            clock.policy, clock.span = policy, span
+            clock.base_due_us = None if span is None else _base_due(policy.calendar, clock.start_us, span)
+
+    def _repick(self, attributes: Attributes, at_us: int) -> None:
+        if attributes == self.attributes:
+            return
+        self.attributes = attributes
+        for clock in self.running.values():
+            if clock.stuck:
+                continue
+            due_us = _due(clock)
+            if due_us is not None and at_us > due_us:
+                clock.stuck = True
+            else:
+                self._choose(clock, attributes)
+
+    def _end(self, target: TargetName, at_us: int, ended_by: str, agent_id: str | None) -> None:
+        clock = self.running.pop(target, None)
+        if clock is None:
+            return
+        if clock.paused_us is not None:
+            clock.pauses.append((clock.paused_us, at_us))
+            clock.paused_us = None
+        clock.ended_us, clock.ended_by, clock.agent_id = at_us, ended_by, agent_id or self.assigned
+
+    def _end_pause(self, at_us: int) -> None:
+        if self.paused_us is None:
+            return
+        self.paused_us = None
+        for target in PAUSABLE & self.running.keys():
+            clock = self.running[target]
+            if clock.paused_us is not None:
+                clock.pauses.append((clock.paused_us, at_us))
+                clock.paused_us = None
+
+    # -- what it comes to ----------------------------------------------------------------------------
+
+    def assessment(self, now_us: int) -> Assessment:
+        clocks = []
+        for running in self.clocks:
+            if running.policy is not None and running.span is not None:
+                clocks.append(self._finished(running, running.policy, now_us))
+        wakes = [clock.wake_us for clock in clocks if clock.wake_us is not None]
+        return Assessment(
+            clocks=tuple(clocks),
+            wake_us=min(wakes, default=None),
+            uncovered=sum(running.policy is None for running in self.clocks),
+            attributes=self.attributes,
+        )
+
+    def _finished(self, running: _Running, policy: Policy, now_us: int) -> Clock:
+        end = self.timeline.end
+        voided = end is not None
+        ended_us = running.ended_us
+        if end is not None and ended_us is None:
+            ended_us = end.at_us
+            if running.paused_us is not None:
+                running.pauses.append((running.paused_us, ended_us))
+                running.paused_us = None
+        due_us = _due(running)
+        until_us = max(now_us, running.start_us) if ended_us is None else ended_us
+        late = due_us is not None and until_us > due_us
+        verdict, reason = (
+            ("void", end.reason)
+            if end is not None
+            else _verdict(running, due_us, late=late, ended=ended_us is not None)
+        )
+        stage, step, stage_at_us, wake_us = "ended", 0, ended_us or 0, None
+        if ended_us is None:
+            stage, step, stage_at_us, wake_us = _stage(running, policy, self.policies, due_us, now_us)
+        paused_us = _paused_time(running, policy.calendar, until_us)
+        return Clock(
+            contact_id=self.timeline.contact_id,
+            target=running.target,
+            cycle=running.cycle,
+            policy=policy,
+            attributes=running.attributes,
+            verdict=verdict,
+            reason=reason,
+            stage=stage,
+            step=step,
+            stage_at_us=stage_at_us,
+            started_us=running.start_us,
+            due_us=due_us,
+            ended_us=ended_us,
+            open_us=policy.calendar.elapsed(running.start_us, until_us) - paused_us,
+            wall_us=until_us - running.start_us,
+            paused_us=paused_us,
+            agent_id=running.agent_id if running.ended_us is not None else self.assigned,
+            pauses=_all_pauses(running),
+            bounced_us=max((bounce for _, bounce in running.taken_back), default=None),
+            silently_closed=not voided and running.ended_by == "close" and running.target in RESPONSES,
+            settled_us=running.settled_us,
+            alerts_from_us=self._alerts_from(running),
+            wake_us=wake_us,
+        )
+
+    def _alerts_from(self, running: _Running) -> int | None:
+        """Until the first response only acknowledgement and first_response may alert (C8)."""
+        if running.target in ("acknowledgement", "first_response"):
+            return running.start_us
+        return None if self.answered_us is None else max(self.answered_us, running.start_us)
+
+
+_HANDLERS: Final = {
+    facts.OPENED: _Reading.customer_wrote,
+    facts.RECEIVED: _Reading.customer_wrote,
+    facts.UPDATED: _Reading.attributes_changed,
+    facts.CUSTOMER_CHANGED: _Reading.customer_changed,
+    facts.ACKNOWLEDGED: _Reading.acknowledged,
+    facts.ASSIGNED: _Reading.assigned_to,
+    facts.PAUSED: _Reading.paused,
+    facts.RESUMED: _Reading.resumed,
+    facts.SENT: _Reading.we_wrote,
+    facts.RESOLVED: _Reading.resolved_or_closed,
+    facts.CLOSED: _Reading.resolved_or_closed,
+    facts.REOPENED: _Reading.reopened,
+}
+
+
+def _first_attributes(timeline: Timeline, tier: Tier) -> Attributes:
+    """C22: those of `contact.opened` hold from the first message; without it, the message's channel."""
+    if timeline.opened is not None:
+        data = timeline.opened.data
+        return Attributes(data["channel"], data.get("priority") or NORMAL, data.get("queue"), tier.tier, tier.kind)
+    first = next((f for f in timeline.facts if f.is_customer_message), None)
+    channel = first.data.get("channel") if first else None
+    return Attributes(channel or OTHER, NORMAL, None, tier.tier, tier.kind)
+
+
+def _base_due(calendar: Calendar, start_us: int, span: Span) -> int:
+    if span.working_days:
+        return calendar.working_days_due(start_us, span.working_days)
+    return calendar.due(start_us, span.seconds * SECOND_US)
+
+
+def _due(clock: _Running) -> int | None:
+    """The due instant in force; None where a running pause holds it up (C9) or nothing was promised."""
+    if clock.base_due_us is None or clock.policy is None:
+        return None
+    return _after_pauses(clock, clock.policy.calendar, clock.base_due_us)
+
+
+def _after_pauses(clock: _Running, calendar: Calendar, instant_us: int) -> int | None:
+    """`instant` moved by the open time of the pauses that began before it; None while one runs."""
+    for paused_us, resumed_us in clock.pauses:
+        if paused_us >= instant_us:
+            break
+        if held_us := calendar.elapsed(paused_us, resumed_us):
+            instant_us = calendar.due(instant_us, held_us)
+    if clock.paused_us is not None and clock.paused_us < instant_us:
+        return None
+    return instant_us
+
+
+def _verdict(running: _Running, due_us: int | None, *, late: bool, ended: bool) -> tuple[str, str]:
+    resolution = running.target == "resolution"
+    if late:
+        if any(answer_us <= due_us for answer_us, _ in running.taken_back if due_us is not None):
+            return "broken", "answer_bounced"
+        if not ended:
+            return "broken", "unresolved" if resolution else "unanswered"
+        if running.ended_by == "close":
+            return "broken", "resolved" if running.target == "update" else "closed_unanswered"
+        return "broken", "resolved_late" if resolution else "answered_late"
+    if not ended:
+        return "open", "running"
+    if running.ended_by == "close":
+        return "void", "resolved" if running.target == "update" else "closed_unanswered"
+    return "kept", "resolved_in_time" if resolution else "answered_in_time"
+
+
+def _stage(
+    running: _Running, policy: Policy, policies: Policies, due_us: int | None, now_us: int
+) -> tuple[str, int, int, int | None]:
+    """Stage, step, since when, and the next instant to look again (rule 3 of the design's section 2)."""
+    if due_us is None:
+        assert running.paused_us is not None
+        return "paused", 0, running.paused_us, None
+    if now_us > due_us:
+        steps = _escalations(running, policy, policies, due_us)
+        passed = [(step, at_us) for step, at_us in steps if now_us > at_us]
+        wake_us = min((at_us for _, at_us in steps if at_us >= now_us), default=None)
+        if not passed:
+            return "overdue", 0, due_us, wake_us
+        step, at_us = max(passed, key=lambda reached: (reached[1], reached[0]))
+        return "escalated", len(passed), at_us, wake_us
+    warnings = _warnings(running, policy)
+    passed_warnings = [at_us for at_us in warnings if now_us > at_us]
+    wake_us = min((at_us for at_us in warnings if at_us >= now_us), default=due_us)
+    if not passed_warnings:
+        return "running", 0, running.pauses[-1][1] if running.pauses else running.start_us, wake_us
+    return "at_risk", len(passed_warnings), passed_warnings[-1], wake_us
+
+
+def _warnings(running: _Running, policy: Policy) -> list[int]:
+    """Instants at which the shares of the target are used up, in open time less pauses."""
+    calendar, start_us = policy.calendar, running.start_us
+    assert running.span is not None
+    assert running.base_due_us is not None
+    length_us = running.span.seconds * SECOND_US or calendar.elapsed(start_us, running.base_due_us)
+    instants = []
+    for share in policy.at_risk:
+        instant_us = _after_pauses(running, calendar, calendar.due(start_us, round(length_us * share)))
+        if instant_us is not None:
+            instants.append(instant_us)
+    return instants
+
+
+def _escalations(running: _Running, policy: Policy, policies: Policies, due_us: int) -> list[tuple[int, int]]:
+    steps = []
+    for step, escalation in enumerate(policies.escalations, start=1):
+        if escalation.wall:
+            steps.append((step, due_us + escalation.after_us))
+            continue
+        later = _Running(running.target, 0, due_us, running.attributes, None, None)
+        later.pauses = [pause for pause in running.pauses if pause[0] >= due_us]
+        later.paused_us = running.paused_us
+        reached_us = _after_pauses(later, policy.calendar, policy.calendar.due(due_us, escalation.after_us))
+        if reached_us is not None:
+            steps.append((step, reached_us))
+    return steps
+
+
+def _all_pauses(running: _Running) -> tuple[tuple[int, int | None], ...]:
+    open_pause: list[tuple[int, int | None]] = [] if running.paused_us is None else [(running.paused_us, None)]
+    return (*running.pauses, *open_pause)
+
+
+def _paused_time(running: _Running, calendar: Calendar, until_us: int) -> int:
+    closed = sum(calendar.elapsed(paused_us, resumed_us) for paused_us, resumed_us in running.pauses)
+    return closed + (0 if running.paused_us is None else calendar.elapsed(running.paused_us, until_us))

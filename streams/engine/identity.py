@@ -1,0 +1,109 @@
+"""Who a customer is when only an address or a handle is known (C19): normalised identities.
+
+Which customer an identity belongs to is looked up in a directory built from customer records; a
+`domain:` of a free-mail provider belongs to nobody and is refused there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from email.utils import parseaddr
+from functools import lru_cache
+from typing import Final
+
+from schemas.customers import Customer
+from schemas.refusals import Reason, Refusal
+
+# Providers that give an address to anybody: their domain says nothing about whom somebody works for.
+FREE_MAIL: Final = frozenset(
+    """
+    gmail.com googlemail.com outlook.com hotmail.com hotmail.co.uk hotmail.fr hotmail.de hotmail.it hotmail.es
+    live.com live.co.uk live.fr live.nl msn.com outlook.de outlook.fr outlook.es passport.com
+    yahoo.com yahoo.co.uk yahoo.fr yahoo.de yahoo.es yahoo.it yahoo.ca yahoo.co.jp yahoo.co.in yahoo.com.br
+    yahoo.com.au ymail.com rocketmail.com aol.com aol.co.uk aim.com icloud.com me.com mac.com
+    gmx.de gmx.net gmx.at gmx.ch gmx.com web.de t-online.de freenet.de mail.de posteo.de mailbox.org
+    proton.me protonmail.com pm.me tutanota.com tuta.io fastmail.com fastmail.fm hey.com zoho.com
+    mail.com email.com usa.com mail.ru inbox.ru list.ru bk.ru internet.ru yandex.ru yandex.com ya.ru rambler.ru
+    qq.com foxmail.com 163.com 126.com yeah.net sina.com sina.cn sohu.com aliyun.com 139.com 189.cn
+    naver.com daum.net hanmail.net nate.com docomo.ne.jp ezweb.ne.jp softbank.ne.jp au.com nifty.com
+    orange.fr wanadoo.fr free.fr laposte.net sfr.fr neuf.fr libero.it virgilio.it tiscali.it alice.it tin.it
+    wp.pl o2.pl onet.pl interia.pl seznam.cz centrum.cz azet.sk abv.bg ukr.net sapo.pt telenet.be skynet.be
+    ziggo.nl kpnmail.nl planet.nl home.nl bluewin.ch sunrise.ch telia.com bredband.net
+    btinternet.com btopenworld.com sky.com talktalk.net virginmedia.com ntlworld.com blueyonder.co.uk
+    comcast.net verizon.net att.net sbcglobal.net bellsouth.net cox.net charter.net earthlink.net
+    shaw.ca rogers.com sympatico.ca bigpond.com optusnet.com.au uol.com.br bol.com.br terra.com.br ig.com.br
+    rediffmail.com walla.co.il
+    """.split()
+)
+
+
+@lru_cache(maxsize=65_536)
+def normalised(identity: str) -> str:
+    """`Ops@Example.com`, `mailto:ops@example.com`, `<ops@example.com>` -> `mailto:ops@example.com`;
+    `handle:LinkedIn/Example` -> `handle:linkedin/example`; anything without a scheme or an `@` is a handle."""
+    text = identity.strip()
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.lower() in ("mailto", "domain", "handle", "tel"):
+        scheme, text = scheme.lower(), rest.strip()
+    else:
+        scheme = "mailto" if "@" in text else "handle"
+    if scheme == "mailto":
+        text = parseaddr(text)[1] or text
+    return f"{scheme}:{text.lower().lstrip('@') if scheme == 'domain' else text.lower()}"
+
+
+def domain_of(identity: str) -> str | None:
+    """The mail domain of a normalised identity, or None."""
+    scheme, _, text = identity.partition(":")
+    return text.rpartition("@")[2] if scheme == "mailto" and "@" in text else None
+
+
+@dataclass(slots=True)
+class Directory:
+    """Customers by identity. An exact identity beats a domain; the first customer to claim one keeps it."""
+
+    customers: dict[str, Customer] = field(default_factory=dict)
+    _claims: dict[str, str] = field(default_factory=dict)
+
+    def put(self, customer: Customer) -> list[Refusal]:
+        """Add or replace a customer; claims that cannot hold come back as refusals, the rest holds."""
+        self.remove(customer.customer_id)
+        self.customers[customer.customer_id] = customer
+        return [refusal for identity in customer.identities if (refusal := self._claim(customer, identity))]
+
+    def remove(self, customer_id: str) -> None:
+        """Forget a customer and what it claimed; unknown ones are ignored."""
+        gone = self.customers.pop(customer_id, None)
+        for identity in map(normalised, gone.identities if gone else ()):
+            if self._claims.get(identity) == customer_id:
+                del self._claims[identity]
+
+    def owner_of(self, identity: str) -> str:
+        """The customer of an identity: who claims it, who claims its domain, or the identity itself (C19)."""
+        known = normalised(identity)
+        claimed = self._claims.get(known)
+        if claimed is None and (domain := domain_of(known)):
+            claimed = self._claims.get(f"domain:{domain}")
+        return claimed or known
+
+    def _claim(self, customer: Customer, identity: str) -> Refusal | None:
+        known = normalised(identity)
+        scheme, _, text = known.partition(":")
+        if scheme == "domain" and text in FREE_MAIL:
+            detail = f"customer {customer.customer_id} claims {known}, which gives addresses to anybody"
+            return Refusal(reason=Reason.FREE_MAIL_DOMAIN, detail=detail, field="identities")
+        holder = self._claims.setdefault(known, customer.customer_id)
+        if holder != customer.customer_id:
+            detail = f"customer {customer.customer_id} claims an identity that customer {holder} has"
+            return Refusal(reason=Reason.IDENTITY_TAKEN, detail=detail, field="identities")
+        return None
+
+
+def directory(customers: Iterable[Customer]) -> tuple[Directory, list[Refusal]]:
+    """A directory of `customers`, in the order of their ids so that any order gives the same, and what
+    was refused."""
+    built, refusals = Directory(), []
+    for customer in sorted(customers, key=lambda customer: customer.customer_id):
+        refusals += built.put(customer)
+    return built, refusals

@@ -1,0 +1,326 @@
+"""A contact as its facts in time order, and several contacts as one where they were merged or linked.
+
+Facts are what events say, in the order of C21; merging moves facts (C17), linking shares answers, a
+bounce takes an answer back (C13). What a fact means for a clock is decided in `streams.engine.clocks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from streams.engine.identity import normalised
+
+OPENED: Final = "contact.opened"
+RECEIVED: Final = "message.received"
+SENT: Final = "message.sent"
+BOUNCED: Final = "message.bounced"
+ACKNOWLEDGED: Final = "contact.acknowledged"
+ASSIGNED: Final = "contact.assigned"
+UPDATED: Final = "contact.updated"
+PAUSED: Final = "contact.paused"
+RESUMED: Final = "contact.resumed"
+RESOLVED: Final = "contact.resolved"
+REOPENED: Final = "contact.reopened"
+CLOSED: Final = "contact.closed"
+MERGED: Final = "contact.merged"
+LINKED: Final = "contact.linked"
+VOIDED: Final = "contact.voided"
+RATED: Final = "contact.rated"
+CUSTOMER_CHANGED: Final = "customer.changed"  # ours: another tier or kind from this instant on
+
+# C21: the order of facts at one instant. Assigning hands over and may acknowledge, so it stands with
+# the acknowledgements, after attributes.
+RANK: Final[Mapping[str, int]] = {
+    OPENED: 0,
+    RECEIVED: 0,
+    UPDATED: 1,
+    CUSTOMER_CHANGED: 1,
+    ACKNOWLEDGED: 2,
+    ASSIGNED: 2,
+    PAUSED: 3,
+    RESUMED: 3,
+    SENT: 4,
+    BOUNCED: 5,
+    RESOLVED: 6,
+    CLOSED: 6,
+    REOPENED: 7,
+    MERGED: 8,
+    LINKED: 8,
+    VOIDED: 9,
+    RATED: 10,
+}
+
+
+class Fact(NamedTuple):
+    """One event as the engine keeps it; tuples order by C21. `data` has no `customer_id`."""
+
+    at_us: int
+    rank: int
+    source: str
+    id: str
+    type: str
+    data: dict[str, Any]
+
+    @property
+    def is_customer_message(self) -> bool:
+        """The customer wrote, himself: neither an automatic reply (C18) nor our own opening (C6)."""
+        if self.type == RECEIVED:
+            return not self.data.get("automated")
+        return self.type == OPENED and self.data.get("opened_by") != "agent"
+
+    @property
+    def is_answer(self) -> bool:
+        """From a human of ours, public (C4); whether it bounced is not known here."""
+        return self.type == SENT and not self.data.get("automated") and self.data.get("public", True)
+
+
+ORDER: Final = itemgetter(0, 1, 2, 3)
+
+
+def fact(at_us: int, source: str, event_id: str, event_type: str, data: dict[str, Any]) -> Fact:
+    """A fact with its place in the order of C21."""
+    return Fact(at_us, RANK[event_type], source, event_id, event_type, data)
+
+
+@dataclass(slots=True)
+class Contact:
+    """A contact's own facts in order, each `source` + `id` once."""
+
+    contact_id: str
+    customer_id: str
+    facts: list[Fact] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why and when all clocks of a contact become void (C17)."""
+
+    at_us: int
+    rank: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What one contact's clocks are judged on: own facts, facts merged into it and answers shared by
+    links, in order; `taken_back` has the identities of answers that bounced, with the bounce's instant."""
+
+    contact_id: str
+    customer_id: str
+    facts: Sequence[Fact]
+    taken_back: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    end: End | None = None
+    opened: Fact | None = None
+    merged_into: str | None = None
+
+
+def in_order(facts: Iterable[Fact]) -> list[Fact]:
+    """Facts by C21."""
+    return sorted(facts, key=ORDER)
+
+
+def timelines(contacts: Mapping[str, Contact]) -> dict[str, Timeline]:
+    """The timeline of every contact of one customer (or of several, where merges cross customers)."""
+    if not _entangled(contacts.values()):
+        return {contact_id: _alone(contact) for contact_id, contact in contacts.items()}
+    merges = _Merges(contacts)
+    gathered = {contact_id: _gathered(contact, merges, contacts) for contact_id, contact in contacts.items()}
+    for target in merges.targets_without_facts():
+        gathered[target] = _gathered(_empty(target, merges, contacts), merges, contacts)
+    _share_answers(gathered, contacts, merges)
+    return gathered
+
+
+def _entangled(contacts: Iterable[Contact]) -> bool:
+    return any(f.type in (MERGED, LINKED) for contact in contacts for f in contact.facts)
+
+
+def _alone(contact: Contact) -> Timeline:
+    facts = once_each(contact.facts)
+    return Timeline(
+        contact.contact_id,
+        contact.customer_id,
+        facts,
+        taken_back(facts),
+        _end_of(contact.facts, None),
+        _first_opened(contact.facts),
+    )
+
+
+def once_each(facts: Sequence[Fact]) -> Sequence[Fact]:
+    """Without repeats of a `message_id` (C6) and without any `contact.opened` but the first."""
+    seen: set[tuple[bool, str]] = set()
+    opened, repeated = False, []
+    for position, item in enumerate(facts):
+        if item.rank == 0 or item.type == SENT:
+            if item.type == OPENED:
+                if opened:
+                    repeated.append(position)
+                    continue
+                opened = True
+            message_id = item.data.get("message_id")
+            if message_id is not None:
+                key = (item.type == SENT, message_id)
+                if key in seen:
+                    repeated.append(position)
+                seen.add(key)
+    if not repeated:
+        return facts
+    drop = set(repeated)
+    return [item for position, item in enumerate(facts) if position not in drop]
+
+
+def taken_back(facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
+    """Answers that bounced (C13): their identity and the instant of the first bounce that took them."""
+    taken: dict[tuple[str, str], int] = {}
+    for position, bounce in enumerate(facts):
+        if bounce.type != BOUNCED:
+            continue
+        answer = _answer_of(bounce, position, facts)
+        if answer is not None:
+            taken.setdefault((answer.source, answer.id), bounce.at_us)
+    return taken
+
+
+def _answer_of(bounce: Fact, position: int, facts: Sequence[Fact]) -> Fact | None:
+    data = bounce.data
+    if data.get("direction") != "outbound" or not data.get("permanent", True):
+        return None
+    message_id, recipient = data.get("message_id"), data.get("recipient")
+    if message_id is not None:
+        for sent in facts:
+            if sent.type == SENT and sent.data.get("message_id") == message_id:
+                return sent if sent.is_answer else None
+    if recipient is None:
+        return None
+    address = normalised(recipient)
+    for earlier in reversed(facts[:position]):
+        if earlier.is_answer:
+            sent_to = earlier.data.get("recipient")
+            if sent_to is None or normalised(sent_to) == address:
+                return earlier
+    return None
+
+
+def _end_of(facts: Iterable[Fact], merge: Fact | None) -> End | None:
+    ends = [f for f in facts if f.type == VOIDED] + ([merge] if merge else [])
+    if not ends:
+        return None
+    first = min(ends, key=ORDER)
+    return End(first.at_us, first.rank, "merged" if first.type == MERGED else first.data["reason"])
+
+
+def _first_opened(facts: Iterable[Fact]) -> Fact | None:
+    return next((f for f in facts if f.type == OPENED), None)
+
+
+class _Merges:
+    """Which contact lives on in which (C17): the first merge of a contact holds, chains are followed, and
+    a merge that would close a ring is ignored."""
+
+    def __init__(self, contacts: Mapping[str, Contact]) -> None:
+        self.into: dict[str, tuple[str, Fact]] = {}
+        self.members: dict[str, list[str]] = {}
+        self._contacts = contacts
+        merges = [
+            (f, contact_id) for contact_id, contact in contacts.items() for f in contact.facts if f.type == MERGED
+        ]
+        for merge, source in sorted(merges, key=lambda pair: (ORDER(pair[0]), pair[1])):
+            target = merge.data["into"]
+            if source not in self.into and self.root(target) != source:
+                self.into[source] = (target, merge)
+                self.members.setdefault(target, []).append(source)
+
+    def root(self, contact_id: str) -> str:
+        """The contact in which this one lives on; itself where it was not merged."""
+        while contact_id in self.into:
+            contact_id = self.into[contact_id][0]
+        return contact_id
+
+    def merge_of(self, contact_id: str) -> Fact | None:
+        """The merge that ended this contact, or None."""
+        found = self.into.get(contact_id)
+        return found[1] if found else None
+
+    def targets_without_facts(self) -> list[str]:
+        """Contacts that are known only because something was merged into them."""
+        return [target for target in self.members if target not in self._contacts]
+
+    def moved_into(self, contact_id: str, until: End | None) -> list[Fact]:
+        """Facts that merging brought here, of whole chains; merges after `until` bring nothing."""
+        moved: list[Fact] = []
+        for source in self.members.get(contact_id, ()):
+            merge = self.into[source][1]
+            if until is None or (merge.at_us, merge.rank) <= (until.at_us, until.rank):
+                own = self._contacts[source].facts
+                moved += [travelled for item in own if (travelled := _moved(item, _first_opened(own)))]
+                moved += self.moved_into(source, until)
+        return moved
+
+
+def _moved(item: Fact, opened: Fact | None) -> Fact | None:
+    """What a merged fact is in its new contact: no state and no attribute (C17)."""
+    if item.type in (RECEIVED, SENT, BOUNCED, ACKNOWLEDGED):
+        return item
+    if item.type == OPENED:
+        return item._replace(type=RECEIVED) if item is opened and item.is_customer_message else None
+    if item.type == ASSIGNED:
+        return item._replace(data={k: v for k, v in item.data.items() if k != "queue"})
+    return None
+
+
+def _gathered(contact: Contact, merges: _Merges, contacts: Mapping[str, Contact]) -> Timeline:
+    merge = merges.merge_of(contact.contact_id)
+    end = _end_of(contact.facts, merge)
+    facts = once_each(in_order([*contact.facts, *merges.moved_into(contact.contact_id, end if merge else None)]))
+    return Timeline(
+        contact.contact_id,
+        contact.customer_id,
+        facts,
+        taken_back(facts),
+        end,
+        _first_opened(contact.facts),
+        merges.into[contact.contact_id][0] if merge else None,
+    )
+
+
+def _empty(target: str, merges: _Merges, contacts: Mapping[str, Contact]) -> Contact:
+    source = merges.members[target][0]
+    merge = merges.into[source][1]
+    customer = merge.data.get("into_customer_id") or (contacts[source].customer_id if source in contacts else "")
+    return Contact(target, customer)
+
+
+def _share_answers(gathered: dict[str, Timeline], contacts: Mapping[str, Contact], merges: _Merges) -> None:
+    """Give every contact the answers of those that it is linked with: symmetric, transitive, within one
+    customer, retroactive (C17)."""
+    groups = _linked(gathered, contacts, merges)
+    answers = {
+        root: [f for f in gathered[root].facts if f.is_answer and (f.source, f.id) not in gathered[root].taken_back]
+        for group in groups
+        for root in group
+        if root in gathered
+    }
+    for group in groups:
+        for contact_id, timeline in gathered.items():
+            root = merges.root(contact_id)
+            if root in group:
+                shared = [f for other in group if other != root for f in answers.get(other, ())]
+                if shared:
+                    timeline.facts = once_each(in_order([*timeline.facts, *shared]))
+
+
+def _linked(gathered: Mapping[str, Timeline], contacts: Mapping[str, Contact], merges: _Merges) -> list[set[str]]:
+    groups: list[set[str]] = []
+    for contact_id, contact in contacts.items():
+        for link in (f for f in contact.facts if f.type == LINKED):
+            here, there = merges.root(contact_id), merges.root(link.data["contact_id"])
+            known = gathered.get(there)
+            if here == there or (known is not None and known.customer_id != gathered[here].customer_id):
+                continue
+            joined = {here, there}.union(*(group for group in groups if group & {here, there}))
+            groups = [group for group in groups if not group & joined] + [joined]
+    return groups
