@@ -12,10 +12,16 @@ from collections.abc import Generator, Iterator
 import hypothesis
 import pytest
 
+from tests.servers import alertmanager as alertmanager_server
 from tests.servers import kafka as kafka_server
+from tests.servers import prometheus as prometheus_server
 from tests.servers.process import forget_ended, seen_servers
 
-MISSING = {"kafka": kafka_server.missing}
+MISSING = {
+    "alertmanager": alertmanager_server.missing,
+    "kafka": kafka_server.missing,
+    "prometheus": prometheus_server.missing,
+}
 """By marker: what has to be installed, or None."""
 
 # Two shared cores: how long an example takes says nothing.
@@ -57,3 +63,17 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka_server.Kaf
     """One broker for all tests: leave it running, and use topics of your own."""
     with kafka_server.Kafka(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus_server.Prometheus]:
+    """One Prometheus for all tests: say by `scrape` and `evaluate` what it is to look at."""
+    with prometheus_server.Prometheus(tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[alertmanager_server.Alertmanager]:
+    """One Alertmanager for all tests: leave it running, and use labels of your own."""
+    with alertmanager_server.Alertmanager(tmp_path_factory.mktemp("alertmanager")) as server:
+        yield server
