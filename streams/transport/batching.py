@@ -43,7 +43,9 @@ class Record:
     def size_bytes(self) -> int:
         """What the record is measured by: its key, value and headers."""
         size = len(self.key or b"") + len(self.value or b"")
-        return size + sum(len(name.encode()) + len(content) for name, content in self.headers)
+        if self.headers:
+            size += sum(len(name.encode()) + len(content) for name, content in self.headers)
+        return size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,9 +42,7 @@ class LogClient(Protocol):
         """Returns once every record is durable (acks=all, fsync). Order within a partition is the order
         given. Raises `RecordTooLarge` before writing anything, `TopicMismatch` for an unknown topic."""
 
-    async def read(
-        self, topic: str, partition: int, offset: int, max_records: int = 1000
-    ) -> Batch | None:
+    async def read(self, topic: str, partition: int, offset: int, max_records: int = 1000) -> Batch | None:
         """Records from `offset` on (or the first that still exists), or None at the end of the log."""
 
     async def begin_offsets(self, topic: str) -> Mapping[int, int]:

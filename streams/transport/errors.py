@@ -3,6 +3,8 @@
 Bad records are not here: they are values (`schemas.refusals`), decided above the transport.
 """
 
+# ruff: noqa: N818  # these are names of what happened, as in "dropped: Fenced", not of a class hierarchy
+
 from __future__ import annotations
 
 
