@@ -1,0 +1,64 @@
+"""Whether a mail was written by a machine: automatic replies, lists, newsletters (C4, C18).
+
+An automatic mail of ours is no answer, one of a customer is no question. Whether a mail is a bounce does
+not belong here.
+"""
+
+from __future__ import annotations
+
+import re
+from email.message import Message
+
+from streams.ingest.letter import decoded, header
+
+_PRECEDENCE = frozenset({"bulk", "junk", "list", "auto_reply", "auto-reply"})
+_PRESENT = (
+    "X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Auto-Reply", "X-Auto-Reply-From", "X-Mail-Autoreply",
+    "X-FC-MachineGenerated", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID",
+    "X-Vacation", "X-Away-Message", "X-POST-MessageClass",
+)  # fmt: skip
+_VALUES = (
+    ("X-Auto-Response-Suppress", re.compile(r"\b(?:all|oof|autoreply)\b", re.IGNORECASE)),
+    ("Delivered-To", re.compile(r"^autoresponder$", re.IGNORECASE)),
+    ("X-Apple-Action", re.compile(r"vacation", re.IGNORECASE)),
+    ("X-MS-Exchange-Generated-Message-Source", re.compile(r"agent", re.IGNORECASE)),
+)
+_SUBJECT = re.compile(
+    r"^\s*(?:"
+    r"auto(?:matic|mated)?[ -]?(?:reply|response|responder|answer)|out of (?:the )?office|ooo\b|vacation\b"
+    r"|away (?:from|until)|i am away|on (?:vacation|holiday|leave)"
+    r"|abwesenheits?(?:notiz|nachricht)?|automatische (?:antwort|abwesenheit)"
+    r"|réponse automatique|absence du bureau|respuesta automática|fuera de la oficina"
+    r"|risposta automatica|resposta automática|automatisch antwoord"
+    r"|автоматический ответ|автоответ|自動応答|自動返信|不在|自动回复|自動回覆)",
+    re.IGNORECASE,
+)
+
+
+def is_automated(message: Message) -> bool:
+    """Whether a machine wrote the mail: Auto-Submitted other than `no` (RFC 3834, 5), which decides
+    alone where it is given; else the usual headers, list and newsletter headers (RFC 2919, 2369), a
+    report (RFC 6522; read receipts among them) or the null return path (RFC 5321, 4.5.5).
+
+    A subject may be a person's words: it counts only on a mail that answers another, and not behind a
+    `Re:`, which a person's answer to an automatic reply has."""
+    submitted = header(message, "Auto-Submitted").split(";")[0].split("(")[0].strip().lower()
+    if submitted:
+        return submitted != "no"
+    if header(message, "Precedence").lower() in _PRECEDENCE or any(name in message for name in _PRESENT):
+        return True
+    if any(pattern.search(header(message, name)) for name, pattern in _VALUES):
+        return True
+    if message.get_content_type() == "multipart/report":
+        return True
+    return has_null_path(message) or _answers_by_subject(message)
+
+
+def has_null_path(message: Message) -> bool:
+    """Whether the mail came with the null return path `<>`, as notifications must."""
+    return "Return-Path" in message and header(message, "Return-Path").replace(" ", "") == "<>"
+
+
+def _answers_by_subject(message: Message) -> bool:
+    answers = bool(header(message, "In-Reply-To") or header(message, "References"))
+    return answers and bool(_SUBJECT.search(decoded(header(message, "Subject"))))

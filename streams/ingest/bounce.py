@@ -1,0 +1,240 @@
+"""What a bounce says: who did not get which mail, with what status, for good or for now.
+
+Sources in the order of trust: the fields of a delivery report (RFC 3464), the words of a notice,
+flufl.bounce's patterns, the X-Failed-Recipients header, and who the returned mail was for. Whose mail it
+was, and what follows for a contact, do not belong here.
+
+*Permanent* is the fate of the message, not of the address: a mail that is not tried again is lost to the
+customer, also when his mailbox was only full (5.2.2) or the other server only busy for five days (4.4.7
+with `Action: failed`). C13 takes an answer back because it did not arrive, so that is the question. Lists
+of addresses to stop writing to ask another one; they call a full mailbox soft. Only what is still being
+tried (`Action: delayed`, a warning) is transient.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from email.message import Message
+
+from flufl.bounce import all_failures
+
+from streams.ingest import delivery_report, notice
+from streams.ingest.autoreply import has_null_path
+from streams.ingest.delivery_report import Fate
+from streams.ingest.letter import addresses, header, normal, parts
+from streams.ingest.notice import any_of
+from streams.ingest.returned_mail import Returned, notice_of, returned_in, texts
+
+REASON_CHARACTERS_MAX = 300
+
+_ARRIVED = frozenset({"delivered", "delivery", "deliverable", "relayed", "expanded"})
+_DELAYED = frozenset({"delayed", "delay", "transient"})
+_DAEMON = any_of(
+    r"mail(?:er)?[ .-]?daemon",
+    r"mail\.?deliver",
+    r"delivery.?(?:sub)?system",
+    r"post_?master",
+    r"mail.?administrator",
+    r"mail system",
+    r"system administrator",
+    r"microsoft outlook",
+    r"^<?>?$",
+)
+_COMPLAINT = re.compile(r"^complaint about message from \S+$", re.IGNORECASE)
+_SUBJECT = any_of(
+    r"undeliver",
+    r"non.?deliver",
+    r"deliver\w*\b.{0,30}\b(?:fail|status|notif|problem|error|delay|report)",
+    r"fail\w*\b.{0,30}\bdeliver",
+    r"returned (?:mail|to sender)",
+    r"returning (?:message )?to sender",
+    r"failure notice",
+    r"mail (?:system error|failure|failed)",
+    r"could not (?:be delivered|send)",
+    r"message (?:status|not delivered)",
+    r"error sending",
+    r"delayed mail",
+    r"loop alert",
+    r"permanent fail",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One recipient who did not get the mail, or not yet (`permanent` false)."""
+
+    recipient: str | None
+    permanent: bool
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounce:
+    """A bounce: `failures` one per recipient, `not_failures` in words (`delivered` and the like), and
+    the dates that the report gives beside those of its own headers."""
+
+    failures: tuple[Failure, ...]
+    not_failures: tuple[str, ...]
+    returned: Returned
+    dates: tuple[str, ...]
+
+
+def bounce_in(message: Message) -> Bounce | None:
+    """The bounce that the mail is; None for any other mail, feedback reports (RFC 5965) among them."""
+    if is_feedback(message):
+        return None
+    inner = _carried_report(message)
+    return _by_report(inner or message) or _by_notice(message)
+
+
+def is_feedback(message: Message) -> bool:
+    """Whether the mail is a complaint about abuse (ARF, RFC 5965): no bounce."""
+    if str(message.get_param("report-type", "")).lower() == "feedback-report":
+        return True
+    if _COMPLAINT.search(header(message, "Subject")):
+        return True
+    return any(part.get_content_type() == "message/feedback-report" for part in parts(message))
+
+
+def is_notification(message: Message) -> bool:
+    """Whether a mail system wrote it, by its sender, return path or the header that only bounces have."""
+    sender = header(message, "From")
+    path = header(message, "Return-Path")
+    named = any(_DAEMON.search(text) for text in (sender, path) if text)
+    return named or has_null_path(message) or "From" not in message or "X-Failed-Recipients" in message
+
+
+def _carried_report(message: Message) -> Message | None:
+    """A report inside an attached mail, where the mail around it is a mail system's own."""
+    if not is_notification(message) or delivery_report.report_in(message):
+        return None
+    for part in parts(message):
+        payload = part.get_payload()
+        if part.get_content_type() == "message/rfc822" and isinstance(payload, list) and payload:
+            inner = payload[0]
+            if isinstance(inner, Message) and str(inner.get_param("report-type", "")).lower() == "delivery-status":
+                return inner
+    return None
+
+
+def _by_report(message: Message) -> Bounce | None:
+    text, tail = notice_of(message)
+    report = delivery_report.report_in(message)
+    if (report is None or not report.fates) and is_notification(message):
+        report = delivery_report.report_in_text("\n".join(texts(message))) or report
+    if report is None:
+        return None
+    returned = returned_in(message, text, tail, report.envelope_id)
+    if not report.fates:
+        report = replace(report, fates=(Fate(recipient=None, action="failed", status="", diagnostic=""),))
+    arrived = [fate for fate in report.fates if _arrived(fate)]
+    lost = [fate if fate.recipient else _named(fate, text, returned) for fate in report.fates if not _arrived(fate)]
+    return Bounce(
+        failures=tuple(_once(_failure(fate, text, alone=len(report.fates) == 1) for fate in lost)),
+        not_failures=tuple(f"{fate.action or fate.status}: no failure" for fate in arrived),
+        returned=returned,
+        dates=report.dates,
+    )
+
+
+def _arrived(fate: Fate) -> bool:
+    return fate.action in _ARRIVED or (not fate.action and fate.status.strip().startswith("2."))
+
+
+def _named(fate: Fate, text: str, returned: Returned) -> Fate:
+    """The fate with the recipient that the notice, or else the returned mail, names alone: some report a
+    host or a local name, which is no address."""
+    named = [one.recipient for one in notice.complaints(text, (), returned.senders)]
+    return replace(fate, recipient=_only_recipient(tuple(named)) or _only_recipient(returned.recipients))
+
+
+def _only_recipient(recipients: tuple[str, ...]) -> str | None:
+    return recipients[0] if len(recipients) == 1 else None
+
+
+def _failure(fate: Fate, text: str, *, alone: bool) -> Failure:
+    words = fate.diagnostic
+    said = notice.complaints(text, (fate.recipient,)) if fate.recipient else []
+    told = said[0].words if said and (alone or said[0].words != text) else (text if alone else "")
+    status = _reported_status(fate.status, words, told)
+    late = fate.action in _DELAYED or (not fate.action and status.startswith("4") and notice.tells_delay(text))
+    reason = _reason(words or told or fate.status)
+    return Failure(recipient=fate.recipient, permanent=not late, status=status, reason=reason)
+
+
+def _reported_status(field: str, diagnostic: str, told: str) -> str:
+    """The code behind the reply code that the other server gave, else the Status field; where that only
+    names the class (X.0.0), a code in the words that is of the same class; where it is missing, any; at
+    last the class alone (RFC 3463, 2: X.0.0)."""
+    direct = notice.status_behind_reply(diagnostic)
+    stated = notice.status_of(field)
+    if direct or (stated and not stated.endswith(".0.0")):
+        return direct or stated or ""
+    said = [code for code in (notice.status_of(diagnostic), notice.status_of(told)) if code]
+    alike = next((code for code in said if stated is None or code[0] == stated[0]), None)
+    return alike or stated or _class_of(diagnostic, told)
+
+
+def _class_of(*said: str) -> str:
+    reply = next((found for found in map(notice.reply_of, said) if found), None)
+    if reply:
+        return f"{reply[0]}.0.0"
+    transient = any(notice.tells_transient_reason(text) or notice.tells_delay(text) for text in said)
+    return "4.0.0" if transient else "5.0.0"
+
+
+def _by_notice(message: Message) -> Bounce | None:
+    text, tail = notice_of(message)
+    subject = header(message, "Subject")
+    if not (is_notification(message) or _SUBJECT.search(subject)):
+        return None
+    if not notice.tells_failure(text) and not (notice.tells_failure(subject) and _SUBJECT.search(subject)):
+        return None
+    returned = returned_in(message, text, tail, None)
+    delayed = notice.tells_delay(f"{subject}\n{text}")
+    failures = [_told(one, delayed=delayed) for one in _complaints(message, text, returned)]
+    if not failures and not is_notification(message):
+        return None
+    return Bounce(failures=tuple(_once(failures)), not_failures=(), returned=returned, dates=())
+
+
+def _complaints(message: Message, text: str, returned: Returned) -> list[notice.Complaint]:
+    known = addresses(message, "X-Failed-Recipients")
+    senders = [*addresses(message, "To", "From"), *returned.senders]
+    found = notice.complaints(text, known, senders)
+    if found:
+        return found
+    guessed = sorted(filter(None, (normal(one.decode("utf-8", "replace")) for one in _flufl(message))))
+    return [notice.Complaint(recipient=one, words=text) for one in guessed or returned.recipients]
+
+
+def _flufl(message: Message) -> Iterable[bytes]:
+    try:
+        temporary, permanent = all_failures(message)
+    except Exception:  # noqa: BLE001 - patterns over hostile text fail in many ways, and are only a last resort
+        return ()
+    return temporary | permanent
+
+
+def _told(complaint: notice.Complaint, *, delayed: bool) -> Failure:
+    stated = notice.status_of(complaint.words)
+    if stated is None or stated.startswith("2"):
+        stated = "4.0.0" if delayed else _class_of(complaint.words)
+    reason = _reason(complaint.words)
+    return Failure(recipient=complaint.recipient, permanent=not delayed, status=stated, reason=reason)
+
+
+def _reason(words: str) -> str:
+    lines = [line.strip(" \t>*-=") for line in words.split("\n")]
+    telling = [line for line in lines if notice.status_of(line) or notice.reply_of(line)]
+    return " ".join(" ".join(telling or lines).split())[:REASON_CHARACTERS_MAX]
+
+
+def _once(failures: Iterable[Failure]) -> list[Failure]:
+    first: dict[str | None, Failure] = {}
+    for failure in failures:
+        first.setdefault(failure.recipient, failure)
+    return list(first.values())

@@ -1,0 +1,74 @@
+"""Where mails lie on disk: single files, mbox files, Maildir folders, folders of any of them.
+
+This is the only module of ingest that opens files. What a mail means does not belong here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from schemas.refusals import Reason, Refusal
+
+MAIL_BYTES_MAX = 64 << 20
+"""A longer mail is cut there; what counts stands at its beginning."""
+
+_MAILDIR = ("cur", "new")
+
+
+def messages_in(path: Path) -> Iterator[tuple[str, bytes | Refusal]]:
+    """(origin, bytes) of every mail under `path`, in the order of names: a mail, an mbox (plain or
+    `.gz`), a Maildir (its `cur` and `new`), or a folder of these. A file that cannot be read whole gives a
+    refusal after its mails. Raises `OSError` where `path` itself is missing or may not be read."""
+    if path.is_dir():
+        for file in _files(path):
+            yield from _mails_of(file)
+    else:
+        yield from _mails_of(path)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if all((folder / name).is_dir() for name in _MAILDIR):
+        inside = [file for name in _MAILDIR for file in sorted((folder / name).iterdir()) if file.is_file()]
+        subfolders = sorted(one for one in folder.iterdir() if one.is_dir() and one.name.startswith("."))
+    else:
+        inside = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+        subfolders = sorted(one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
+    yield from inside
+    for subfolder in subfolders:
+        yield from _files(subfolder)
+
+
+def _mails_of(file: Path) -> Iterator[tuple[str, bytes | Refusal]]:
+    with file.open("rb") as opened:
+        packed = opened.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(file) if packed else file.open("rb") as lines:
+            for number, raw in enumerate(split_mbox(lines), start=1):
+                yield f"{file}#{number}", raw
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        yield str(file), Refusal(reason=Reason.BROKEN_GZIP, detail=f"{file}: {error}")
+
+
+def split_mbox(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The mails in the lines of a file. A file that begins with a `From ` line is an mbox (RFC 4155): each
+    such line at the beginning or behind an empty line begins a mail, and `>From ` is what the writer of
+    the mbox made of `From `. Any other file is one mail, an empty one too."""
+    gathered: list[bytes] = []
+    size = 0
+    mbox = False
+    blank = True
+    for count, line in enumerate(lines):
+        separator = line.startswith(b"From ")
+        mbox = mbox or (separator and count == 0)
+        if mbox and separator and blank:
+            if count:
+                yield b"".join(gathered)
+            gathered, size = [], 0
+        elif size < MAIL_BYTES_MAX:
+            gathered.append(line[1:] if mbox and line.lstrip(b">").startswith(b"From ") and line[:1] == b">" else line)
+            size += len(line)
+        blank = not line.strip()
+    yield b"".join(gathered)
