@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -20,23 +19,39 @@ from pydantic import (
     StrictBool,
     StringConstraints,
     TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
+from pydantic_core import PydanticCustomError
 
 ID_CHARACTERS_MAX = 512
 TEXT_CHARACTERS_MAX = 4_000
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+_DATE_FROM_TIME = ("T", "t", " ")
 
 
-def _plausible(instant: datetime) -> datetime:
+def _instant(value: object, read: ValidatorFunctionWrapHandler) -> datetime:
+    readable = value[10:11] in _DATE_FROM_TIME if isinstance(value, str) else isinstance(value, datetime)
+    if not readable:
+        raise PydanticCustomError(
+            "not_an_instant",
+            "found {found}, wanted an instant such as 2026-11-21T10:00:00Z",
+            {"found": repr(value)[:64]},
+        )
+    instant: datetime = read(value)
     if not EARLIEST <= instant < LATEST:
-        raise ValueError(f"absurd instant, wanted one from {EARLIEST:%Y} to before {LATEST:%Y}")
+        raise PydanticCustomError(
+            "absurd_instant",
+            "found {found}, wanted an instant from {earliest} to before {latest}",
+            {"found": instant.isoformat(), "earliest": EARLIEST.year, "latest": LATEST.year},
+        )
     return instant.astimezone(UTC)
 
 
 Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ID_CHARACTERS_MAX, pattern=r"\S")]
 Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_CHARACTERS_MAX)]
-Instant = Annotated[AwareDatetime, Field(strict=True), AfterValidator(_plausible)]
+Instant = Annotated[AwareDatetime, WrapValidator(_instant)]
 
 
 class Channel(StrEnum):
@@ -63,7 +78,7 @@ class Priority(StrEnum):
 class Record(BaseModel):
     """A record that ignores what it does not know and cannot be changed."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, use_enum_values=True)
 
 
 class Data(Record):

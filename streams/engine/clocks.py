@@ -107,7 +107,7 @@ class _Reading:
     def __init__(self, timeline: Timeline, policies: Policies, tiers: Sequence[Tier]) -> None:
         self.timeline = timeline
         self.policies = policies
-        self.attributes = _first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
+        self.attributes = first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
         self.changes = tiers[1:]
         self.clocks: list[_Running] = []
         self.running: dict[TargetName, _Running] = {}
@@ -378,7 +378,7 @@ _HANDLERS: Final = {
 }
 
 
-def _first_attributes(timeline: Timeline, tier: Tier) -> Attributes:
+def first_attributes(timeline: Timeline, tier: Tier) -> Attributes:
     """C22: those of `contact.opened` hold from the first message; without it, the message's channel."""
     if timeline.opened is not None:
         data = timeline.opened.data

@@ -1,0 +1,134 @@
+"""Clocks and journeys as records, and what changed since they were last published.
+
+Ids are hashes of contact, target and cycle, never of customer or partition, so that a contact keeps them
+wherever it lives (DESIGN: at least once and idempotent). Sending records is not decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from streams.engine.clocks import Clock
+from streams.engine.journey import Journey
+
+_SECOND_US: Final = 1_000_000
+# Fields that move with `now` while a clock runs: they are no change worth a revision.
+_ELAPSING: Final = ("open_seconds", "wall_seconds", "paused_seconds")
+Content = dict[str, Any]
+
+
+class Published(NamedTuple):
+    """What was last published of one record: its revision, and the digest of its content."""
+
+    revision: int
+    digest: str
+
+
+def instant_text(instant_us: int) -> str:
+    """`2026-11-21T10:00:00Z`, with six decimals only where they are not zero."""
+    seconds, micros = divmod(instant_us, _SECOND_US)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{micros:06}Z" if micros else f"{text}Z"
+
+
+def _text_or_none(instant_us: int | None) -> str | None:
+    return None if instant_us is None else instant_text(instant_us)
+
+
+def record_id(*parts: str) -> str:
+    """32 hex digits that name the thing that `parts` name."""
+    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> Content:
+    """The outcome of a clock as in CONTRACT.md section 5, without its revision."""
+    attributes = clock.attributes
+    return {
+        "outcome_id": record_id(clock.contact_id, clock.target, str(clock.cycle)),
+        "contact_id": clock.contact_id,
+        "customer_id": customer_id,
+        "target": clock.target,
+        "cycle": clock.cycle,
+        "verdict": clock.verdict,
+        "reason": clock.reason,
+        "policy": clock.policy.name,
+        "policy_version": clock.policy.version,
+        "calendar": clock.policy.calendar.name,
+        "calendar_version": clock.policy.calendar.version,
+        "started_at": instant_text(clock.started_us),
+        "due_at": _text_or_none(clock.due_us),
+        "ended_at": _text_or_none(clock.ended_us),
+        "open_seconds": clock.open_us / _SECOND_US,
+        "wall_seconds": clock.wall_us / _SECOND_US,
+        "paused_seconds": clock.paused_us / _SECOND_US,
+        "stage": clock.stage,
+        "step": clock.step,
+        "channel": attributes.channel,
+        "tier": attributes.tier,
+        "queue": attributes.queue,
+        "priority": attributes.priority,
+        "agent_id": clock.agent_id,
+        "stage_at": instant_text(clock.stage_at_us),
+        "alerts_from": _text_or_none(clock.alerts_from_us),
+        "bounced_at": _text_or_none(clock.bounced_us),
+        "silently_closed": clock.silently_closed,
+        "settled_at": _text_or_none(clock.settled_us),
+        "url": url,
+    }
+
+
+def journey_content(journey: Journey) -> Content:
+    """A journey as in CONTRACT.md section 5, without its revision."""
+    first = journey.attempts[0]
+    return {
+        "journey_id": record_id(first.contact_id, str(first.at_us)),
+        "customer_id": journey.customer_id,
+        "state": "answered" if journey.ended_us is not None else "waiting",
+        "started_at": instant_text(journey.started_us),
+        "ended_at": _text_or_none(journey.ended_us),
+        "answered_by": journey.answered_by,
+        "attempts": [
+            {
+                "contact_id": attempt.contact_id,
+                "channel": attempt.channel,
+                "at": instant_text(attempt.at_us),
+                "dead_end": attempt.dead_end,
+                "dead_end_at": _text_or_none(attempt.dead_end_us),
+            }
+            for attempt in journey.attempts
+        ],
+        "open_seconds": journey.open_us / _SECOND_US,
+        "wall_seconds": journey.wall_us / _SECOND_US,
+        "policy": journey.policy.name if journey.policy else None,
+        "tier": journey.tier,
+    }
+
+
+def digest(content: Content) -> str:
+    """16 hex digits of what a record says, apart from durations that still grow."""
+    if content["ended_at"] is None:
+        content = {key: value for key, value in content.items() if key not in _ELAPSING}
+    return blake2b(orjson.dumps(content), digest_size=8).hexdigest()
+
+
+def superseded(content_id: str, last: Content) -> Content:
+    """What is said once more of an outcome that no longer exists: void, `superseded`."""
+    ended = last["ended_at"] or last["stage_at"]
+    return {**last, "outcome_id": content_id, "verdict": "void", "reason": "superseded", "stage": "ended", "step": 0,
+            "ended_at": ended, "alerts_from": None}  # fmt: skip
+
+
+def changes(published: Mapping[str, Published], assessed: Iterable[Content], key: str) -> list[Content]:
+    """The records of `assessed` whose content is not the one last published, with their next revision.
+    `key` is the name of their id. What is gone is the caller's to supersede."""
+    changed = []
+    for content in assessed:
+        last = published.get(content[key])
+        if last is None or last.digest != digest(content):
+            changed.append({key: content[key], "revision": last.revision + 1 if last else 1, **content})
+    return changed
