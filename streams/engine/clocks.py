@@ -18,8 +18,9 @@ from streams.engine.policy import NORMAL, Attributes, Policies, Policy
 from streams.engine.timeline import Fact, Timeline
 
 OTHER: Final = "other"
-PAUSABLE: Final = frozenset({"resolution", "update"})
-RESPONSES: Final = frozenset({"acknowledgement", "first_response", "next_response"})
+PAUSABLE: Final[tuple[TargetName, ...]] = ("resolution", "update")
+RESPONSES: Final[tuple[TargetName, ...]] = ("acknowledgement", "first_response", "next_response")
+ANSWERABLE: Final[tuple[TargetName, ...]] = (*RESPONSES, "update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,9 @@ class _Reading:
     def paused(self, item: Fact) -> None:
         if self.paused_us is None:
             self.paused_us = item.at_us
-            for target in PAUSABLE & self.running.keys():
-                self.running[target].paused_us = item.at_us
+            for target in PAUSABLE:
+                if target in self.running:
+                    self.running[target].paused_us = item.at_us
 
     def resumed(self, item: Fact) -> None:
         self._end_pause(item.at_us)
@@ -188,12 +190,12 @@ class _Reading:
             return
         bounced_us = self.timeline.taken_back.get((item.source, item.id))
         if bounced_us is not None:
-            for target in (*RESPONSES, "update"):
+            for target in ANSWERABLE:
                 if target in self.running:
                     self.running[target].taken_back.append((item.at_us, bounced_us))
             return
         agent_id = item.data.get("agent_id")
-        for target in (*RESPONSES, "update"):
+        for target in ANSWERABLE:
             self._end(target, item.at_us, "answer", agent_id)
         self._settle(item.at_us)
         self.unanswered_at_close = False
@@ -287,9 +289,9 @@ class _Reading:
         if self.paused_us is None:
             return
         self.paused_us = None
-        for target in PAUSABLE & self.running.keys():
-            clock = self.running[target]
-            if clock.paused_us is not None:
+        for target in PAUSABLE:
+            clock = self.running.get(target)
+            if clock is not None and clock.paused_us is not None:
                 clock.pauses.append((clock.paused_us, at_us))
                 clock.paused_us = None
 
@@ -443,7 +445,7 @@ def _stage(
         wake_us = min((at_us for _, at_us in steps if at_us >= now_us), default=None)
         if not passed:
             return "overdue", 0, due_us, wake_us
-        step, at_us = max(passed, key=lambda reached: (reached[1], reached[0]))
+        at_us = max(at_us for _, at_us in passed)
         return "escalated", len(passed), at_us, wake_us
     warnings = _warnings(running, policy)
     passed_warnings = [at_us for at_us in warnings if now_us > at_us]

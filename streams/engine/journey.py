@@ -91,7 +91,8 @@ def journeys(
     for timeline in living:
         tries += _tries(timeline, living, policies, tiers)
         answers.update({(a.source, a.id): a for a in _answers(timeline)})
-    ordered = sorted([*tries, *answers.values()], key=lambda item: item[:4])
+    ordered: list[_Try | _Answer] = [*tries, *answers.values()]
+    ordered.sort(key=lambda item: item[:4])
     return _between_answers(customer_id, ordered, policies, now_us)
 
 

@@ -127,9 +127,9 @@ def timelines(contacts: Mapping[str, Contact]) -> dict[str, Timeline]:
     if not _entangled(contacts.values()):
         return {contact_id: _alone(contact) for contact_id, contact in contacts.items()}
     merges = _Merges(contacts)
-    gathered = {contact_id: _gathered(contact, merges, contacts) for contact_id, contact in contacts.items()}
+    gathered = {contact_id: _gathered(contact, merges) for contact_id, contact in contacts.items()}
     for target in merges.targets_without_facts():
-        gathered[target] = _gathered(_empty(target, merges, contacts), merges, contacts)
+        gathered[target] = _gathered(_empty(target, merges, contacts), merges)
     _share_answers(gathered, contacts, merges)
     return gathered
 
@@ -272,7 +272,7 @@ def _moved(item: Fact, opened: Fact | None) -> Fact | None:
     return None
 
 
-def _gathered(contact: Contact, merges: _Merges, contacts: Mapping[str, Contact]) -> Timeline:
+def _gathered(contact: Contact, merges: _Merges) -> Timeline:
     merge = merges.merge_of(contact.contact_id)
     end = _end_of(contact.facts, merge)
     facts = once_each(in_order([*contact.facts, *merges.moved_into(contact.contact_id, end if merge else None)]))

@@ -1,0 +1,144 @@
+"""The whole configuration, `heardback.yaml`, as one strict record (CONTRACT.md section 4).
+
+Shapes and what can be said about a section by itself are checked here; reading the file, line numbers,
+environment variables and checks across sections belong to `streams.settings`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from schemas.alerts import Kind, Severity
+from schemas.events import Channel, Id
+from schemas.policies import CalendarSpec, Duration, OpenDuration, PolicySpec, Strict
+
+
+class EscalationSpec(Strict):
+    """A step after the due instant: open time of the contact's calendar, or `wall` time."""
+
+    after: OpenDuration
+    severity: Severity = "page"
+    clock: Literal["open", "wall"] = "open"
+    receivers: list[Id] | None = None
+
+
+class ReceiverSpec(Strict):
+    """Where alerts go. `name` defaults to the type; what else a type needs is checked by `alerting`."""
+
+    type: Id
+    name: Id
+    urls: list[str] = Field(default_factory=list)
+    secret: str | None = None
+    secret_file: str | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    retry_for: Duration | None = None
+    allow_private: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "name" not in value and isinstance(value.get("type"), str):
+            return {**value, "name": value["type"]}
+        return value
+
+    @field_validator("urls")
+    @classmethod
+    def _http(cls, value: list[str]) -> list[str]:
+        for url in value:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"found {url!r}, wanted http:// or https://")
+        return value
+
+
+def _many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[Id], BeforeValidator(_many)]
+
+
+class RouteMatch(Strict):
+    """Which alerts a route takes: every key given must hold; no key takes everything."""
+
+    tier: Names | None = None
+    channel: Annotated[list[Channel], BeforeValidator(_many)] | None = None
+    queue: Names | None = None
+    kind: Annotated[list[Kind], BeforeValidator(_many)] | None = None
+    owner: Names | None = None
+    policy: Names | None = None
+    severity: Annotated[list[Severity], BeforeValidator(_many)] | None = None
+
+
+class RouteSpec(Strict):
+    """The first route that matches an alert names its receivers."""
+
+    match: RouteMatch = Field(default_factory=RouteMatch)
+    receivers: Annotated[list[Id], Field(min_length=1)]
+
+
+class AlertsSpec(Strict):
+    """Who is told. `from`: breaches due before are recorded, never paged."""
+
+    from_: Literal["first_start"] | datetime = Field(default="first_start", alias="from")
+    escalations: list[EscalationSpec] = Field(default_factory=list)
+    receivers: list[ReceiverSpec] = Field(default_factory=list)
+    routes: list[RouteSpec] = Field(default_factory=list)
+    board_url: str | None = None
+    runbook_url: str = "https://heardback.example/runbooks"
+    resend_every: OpenDuration = Field(default_factory=lambda: _duration("1m"))
+
+    @field_validator("from_")
+    @classmethod
+    def _with_zone(cls, value: str | datetime) -> str | datetime:
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise ValueError(f"found {value}, wanted first_start or an instant with a zone")
+        return value
+
+    @model_validator(mode="after")
+    def _known_receivers(self) -> AlertsSpec:
+        names = [receiver.name for receiver in self.receivers]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"found receivers {sorted(twice)} twice, wanted each name once")
+        used = [name for route in self.routes for name in route.receivers]
+        used += [name for step in self.escalations for name in step.receivers or ()]
+        if unknown := sorted(set(used) - set(names)):
+            raise ValueError(f"found receivers {unknown}, wanted some of {names}")
+        return self
+
+
+def _duration(text: str) -> Any:
+    from schemas.policies import parse_span
+
+    return parse_span(text)
+
+
+class ReportSpec(Strict):
+    """When the weekly report is due, in whose time, and to whom it goes."""
+
+    time_zone: str = "UTC"
+    week_starts: Literal["monday", "sunday"] = "monday"
+    send_at: str = "mon 07:00"
+    to: list[str] = Field(default_factory=list)
+
+
+class Limits(Strict):
+    """Bounds: how late an event may come, how far ahead, and when refusing becomes stopping."""
+
+    late_after: Duration = Field(default_factory=lambda: _duration("30d"))
+    ahead: Duration = Field(default_factory=lambda: _duration("5m"))
+    refusals_in_a_row: Annotated[int, Field(ge=1)] = 1_000
+    contact_bytes: Annotated[int, Field(ge=4_096)] = 262_144
+    worst_customers: Annotated[int, Field(ge=0, le=100)] = 20
+
+
+class Configuration(Strict):
+    """Everything that `heardback.yaml` may say."""
+
+    calendars: dict[Id, CalendarSpec] = Field(default_factory=dict)
+    policies: list[PolicySpec] = Field(default_factory=list)
+    alerts: AlertsSpec = Field(default_factory=AlertsSpec)
+    report: ReportSpec = Field(default_factory=ReportSpec)
+    limits: Limits = Field(default_factory=Limits)
