@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -21,11 +20,14 @@ from schemas.policies import DAYS, CalendarSpec, PublicHolidays, Stretch, conten
 SECOND_US: Final = 1_000_000
 DAY_US: Final = 86_400 * SECOND_US
 HORIZON_YEARS: Final = 10
+HORIZON_US: Final = HORIZON_YEARS * 366 * DAY_US
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_YEAR, _LAST_YEAR = 1970, 2230
+_FIRST_YEAR, _LAST_YEAR = 1970, 2230  # events lie well within (`schemas.events`)
+
+_Year = tuple[list[tuple[int, int]], list[tuple[int, int]]]  # spans; ordinals of open dates, their last closing
 
 
-class NeverOpens(ValueError):
+class NeverOpens(ValueError):  # noqa: N818 - the name says what is wrong with the calendar
     """The calendar does not open often enough before the horizon (C1): refused, never treated as 24x7."""
 
 
@@ -42,10 +44,13 @@ def from_us(instant_us: int) -> datetime:
 
 @dataclass(slots=True)
 class _Spans:
-    """Merged open spans of whole local years, with the open time before each of them."""
+    """Merged open spans of whole local years, with the open time before each of them. Every opening in
+    `[from_us, until_us)` is known."""
 
     first_year: int
     last_year: int
+    from_us: int
+    until_us: int
     opens: list[int] = field(default_factory=list)
     closes: list[int] = field(default_factory=list)
     before: list[int] = field(default_factory=list)
@@ -65,7 +70,8 @@ class Calendar:
         self._weekly = [spec.hours.get(day, []) for day in DAYS]
         self._named = _public_holidays(spec.holidays)
         self._holidays = set(spec.holidays) if isinstance(spec.holidays, list) else set()
-        self._spans: _Spans | None = None
+        self._years: dict[int, _Year] = {}
+        self._spans = _Spans(first_year=_LAST_YEAR, last_year=_FIRST_YEAR, from_us=0, until_us=0)
 
     # -- the dual questions --------------------------------------------------------------------------
 
@@ -83,40 +89,38 @@ class Calendar:
         closing is due at closing; a length of 0 outside hours is the next opening. Raises NeverOpens."""
         if self.always_open:
             return start_us + length_us
-        year = from_us(start_us).year
-        for ahead in (1, HORIZON_YEARS):
-            spans = self._covering_years(year - 1, year + ahead)
-            due_us = _due_in(spans, start_us, length_us)
-            if due_us is not None:
-                return due_us
-        raise NeverOpens(f"calendar {self.name} has too little open time within {HORIZON_YEARS} years of {year}")
+        due_us = _due_in(self._covering(start_us, start_us), start_us, length_us)
+        if due_us is None:
+            due_us = _due_in(self._covering(start_us, start_us + HORIZON_US), start_us, length_us)
+        if due_us is None or due_us > start_us + HORIZON_US:
+            raise NeverOpens(f"calendar {self.name} has too little open time within {HORIZON_YEARS} years")
+        return due_us
 
     def due_before(self, end_us: int, length_us: int) -> int:
         """The last instant from which `length_us` of open time pass until `end`. Raises NeverOpens."""
         if self.always_open:
             return end_us - length_us
-        year = from_us(end_us).year
-        for back in (1, HORIZON_YEARS):
-            spans = self._covering_years(year - back, year + 1)
-            start_us = _due_before_in(spans, end_us, length_us)
-            if start_us is not None:
-                return start_us
-        raise NeverOpens(f"calendar {self.name} has too little open time within {HORIZON_YEARS} years before {year}")
+        start_us = _due_before_in(self._covering(end_us, end_us), end_us, length_us)
+        if start_us is None:
+            start_us = _due_before_in(self._covering(end_us - HORIZON_US, end_us), end_us, length_us)
+        if start_us is None or start_us < end_us - HORIZON_US:
+            raise NeverOpens(f"calendar {self.name} had too little open time within {HORIZON_YEARS} years")
+        return start_us
 
     def working_days_due(self, start_us: int, count: int) -> int:
-        """The last closing of the `count`-th open day after the local date of `start` (C2)."""
+        """The last closing of the `count`-th open day after the local date of `start` (C2); a negative
+        `count` goes back, to the days before it. Raises NeverOpens."""
         start_day = self._local_date(start_us).toordinal()
         if self.always_open:
             return self._wall_us(date.fromordinal(start_day + count), 24 * 60)
-        year = from_us(start_us).year
-        for ahead in (1, HORIZON_YEARS):
-            spans = self._covering_years(year - 1, year + ahead)
-            index = bisect_right(spans.days, start_day) + count - 1
-            if index < len(spans.days):
+        for reach_us in (0, HORIZON_US if count > 0 else -HORIZON_US):
+            far_us = start_us + reach_us
+            spans = self._covering(min(start_us, far_us), max(start_us, far_us))
+            index = bisect_right(spans.days, start_day) - 1 if count > 0 else bisect_left(spans.days, start_day)
+            index += count
+            if 0 <= index < len(spans.days) and abs(spans.day_closes[index] - start_us) <= HORIZON_US:
                 return spans.day_closes[index]
-        raise NeverOpens(f"calendar {self.name} has fewer than {count} open days within {HORIZON_YEARS} years")
-
-    # -- what an explanation shows -------------------------------------------------------------------
+        raise NeverOpens(f"calendar {self.name} has fewer than {abs(count)} open days within {HORIZON_YEARS} years")
 
     def is_open(self, instant_us: int) -> bool:
         """Open at that instant: open at opening, closed at closing (C1)."""
@@ -179,37 +183,39 @@ class Calendar:
             return []
         return self._weekly[day.weekday()]
 
-    def _year(self, year: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    def _year(self, year: int) -> _Year:
+        if year in self._years:
+            return self._years[year]
         spans: list[tuple[int, int]] = []
         closings: list[tuple[int, int]] = []
-        day, end = date(year, 1, 1), date(year + 1, 1, 1)
-        while day < end:
+        for ordinal in range(date(year, 1, 1).toordinal(), date(year + 1, 1, 1).toordinal()):
+            day = date.fromordinal(ordinal)
             own = [(self._wall_us(day, s.opens), self._wall_us(day, s.closes)) for s in self._stretches(day)]
             own = [(opens, closes) for opens, closes in own if opens < closes]
             if own:
                 spans += own
-                closings.append((day.toordinal(), max(closes for _, closes in own)))
-            day += timedelta(days=1)
-        return spans, closings
+                closings.append((ordinal, max(closes for _, closes in own)))
+        self._years[year] = spans, closings
+        return self._years[year]
 
     def _covering(self, start_us: int, end_us: int) -> _Spans:
-        return self._covering_years(from_us(start_us).year - 1, from_us(end_us).year + 1)
-
-    def _covering_years(self, first: int, last: int) -> _Spans:
+        """Spans that know every opening from before `start` until after `end`."""
         spans = self._spans
-        if spans is not None and spans.first_year <= first and last <= spans.last_year:
+        if spans.from_us <= start_us and end_us < spans.until_us:
             return spans
-        first, last = max(first, _FIRST_YEAR), min(last, _LAST_YEAR)
-        if spans is not None:
-            first, last = min(first, spans.first_year), max(last, spans.last_year)
-        self._spans = self._build(first, last)
+        first = max(min(from_us(start_us).year - 1, spans.first_year), _FIRST_YEAR)
+        last = min(max(from_us(end_us).year + 1, spans.last_year), _LAST_YEAR)
+        if (first, last) != (spans.first_year, spans.last_year):
+            self._spans = self._build(first, last)
         return self._spans
 
     def _build(self, first: int, last: int) -> _Spans:
-        built = _Spans(first_year=first, last_year=last)
+        # A year of margin on both sides: overnight stretches, and local years that are not UTC's.
+        from_, until = datetime(first + 1, 1, 1, tzinfo=UTC), datetime(last, 1, 1, tzinfo=UTC)
+        built = _Spans(first_year=first, last_year=last, from_us=to_us(from_), until_us=to_us(until))
         raw: list[tuple[int, int]] = []
         for year in range(first, last + 1):
-            spans, closings = _cached_year(self, year)
+            spans, closings = self._year(year)
             raw += spans
             built.days += [day for day, _ in closings]
             built.day_closes += [closes for _, closes in closings]
@@ -220,11 +226,6 @@ class Calendar:
             built.before.append(total)
             total += closes - opens
         return built
-
-
-@lru_cache(maxsize=4096)
-def _cached_year(calendar: Calendar, year: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    return calendar._year(year)
 
 
 def _public_holidays(spec: PublicHolidays | list[date] | None) -> HolidayBase | None:
