@@ -272,7 +272,7 @@ class _Maker:
         policies = [self._policy(n, calendars) for n in range(self.random.randint(0, 3))]
         if self.chance(0.85):
             policies.append(self._policy(9, calendars) | {"match": {}})
-            policies[-1]["targets"] = {target: "1h" for target in TARGETS} | policies[-1]["targets"]
+            policies[-1]["targets"] = dict.fromkeys(TARGETS, "1h") | policies[-1]["targets"]
             policies[-1].pop("effective_from", None)
         if not policies:
             policies = [self._policy(8, calendars)]
