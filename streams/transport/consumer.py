@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -34,7 +33,10 @@ TakeDown = Callable[[int], Awaitable[None]]
 
 
 class BatchConsumer(base.Consumer):
-    """One per app. The app's runtime sets `member`, `settings`, `bring_up`, `take_down` and `fail`."""
+    """One per app; asks the app's runtime for settings and hooks, and tells it of failures."""
+
+    app: Any
+    transport: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -88,7 +90,7 @@ class BatchConsumer(base.Consumer):
         fences = {tp: Fence(partition=tp.partition, generation=self._epoch) for tp in assigned}
         self._states = {tp: PartitionState(fence) for tp, fence in fences.items()}
         self.progress.assigned(self._states)
-        await self._on_partitions_assigned(set(assigned), self._epoch)
+        await cast(Any, self._on_partitions_assigned)(set(assigned), self._epoch)
         self.app.on_rebalance_return()
         self.app.flow_control.resume()
         by_number: dict[int, list[TP]] = {}
@@ -156,15 +158,15 @@ class BatchConsumer(base.Consumer):
 
     def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
         return ConsumerMessage(
-            tp.topic, tp.partition, batch.next_offset - 1, batch.timestamps_ms[-1] / 1000.0, 0, {}, None, batch,
-            None, 0, batch.size_bytes, tp, generation_id=self.app.consumer_generation_id,
+            tp.topic, tp.partition, batch.next_offset - 1, batch.timestamps_ms[-1] / 1000.0, 0, {}, None,
+            cast(Any, batch), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
         )  # fmt: skip
 
     async def handle(self, batch: Batch, handler: Handler) -> None:
         """Has a batch handled; returning makes its end committable. `Fenced` drops the batch. Any other
         exception is the end of this process's work: nothing further is handed out."""
         state = self._states.get(TP(batch.topic, batch.partition))
-        if state is None or state.fence != batch.fence:
+        if state is None or state.fence != batch.fence or state.lost:
             return
         self._in_hand += 1
         self._hand_empty.clear()
@@ -174,6 +176,7 @@ class BatchConsumer(base.Consumer):
                 state.finished(batch)
                 self.progress.moved()
         except Fenced as fenced:
+            state.lost = True  # what follows this batch must not be finished before it
             logger.warning("batch dropped", extra={"partition": batch.partition, "why": str(fenced)})
         finally:
             self._in_hand -= 1
@@ -315,8 +318,8 @@ class BatchConsumer(base.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[Any]:  # noqa: ASYNC109, ARG002  # Faust's signature
         """Batches are pumped by partition; Faust's fetcher never runs."""
-        for nothing in ():
-            yield nothing
+        return
+        yield
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
@@ -329,8 +332,3 @@ class BatchConsumer(base.Consumer):
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Pressure is bounded by `batches_waiting`."""
-
-
-def monotonic() -> float:
-    """Seconds that also pass while the process is stopped."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -37,6 +37,7 @@ class PartitionState:
     fence: Fence
     done: int | None = None
     saved: int | None = None
+    lost: bool = False
     waiting: deque[Batch] = field(default_factory=deque)
     last_timestamp_ms: int | None = None
     _room: asyncio.Event = field(default_factory=asyncio.Event)

@@ -34,7 +34,7 @@ def topic_specs(topics: Sequence[Topic], settings: TransportSettings) -> list[To
             name=settings.topic_prefix + topic.name,
             partitions=settings.partitions if topic.partitioned else 1,
             compacted=topic.compacted,
-            retention_ms=None if topic.retention_days is None else topic.retention_days * DAY_MS,
+            retention_ms=None if topic.compacted else (topic.retention_days or settings.retention_days) * DAY_MS,
         )
         for topic in topics
     ]
@@ -73,7 +73,7 @@ class Runtime:
         self._client_open = False
         self._running: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self.app = BulkApp(self, transport_for(broker_url), broker=broker_url_for_faust(broker_url))
+        self.app = BulkApp(self, transport_for(broker_url), broker=f"{broker_url.partition('://')[0]}://")
 
     # -- before start
 
@@ -281,11 +281,6 @@ class Runtime:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-def broker_url_for_faust(broker_url: str) -> str:
-    """Faust separates brokers by semicolons."""
-    return broker_url.replace(",", ";")
 
 
 async def _call(hooks: Sequence[Hook], partition: int) -> None:

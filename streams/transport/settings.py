@@ -16,6 +16,7 @@ class TransportSettings:
     partitions: int = 4
     replication_factor: int = 1
     topic_prefix: str = ""
+    retention_days: int = 30
     batch_records: int = 2000
     batch_bytes: int = 1024 * 1024
     batches_waiting: int = 2

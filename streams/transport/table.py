@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import faust
 from faust.tables.manager import TableManager
 
-from streams.transport.batching import Batch, Fence, Record
+from streams.transport.batching import Fence, Record
 from streams.transport.client import LogClient
 from streams.transport.errors import Fenced, RecoveryStalled
 
@@ -54,7 +54,7 @@ class BulkTable(faust.Table[bytes, bytes]):
         await self._runtime.send(self.changelog, {partition: records}, fence=fence)
         _apply(self._held(partition), changes.keys(), changes.values())
 
-    def apply_changelog_batch(self, batch: Iterable[Batch]) -> None:
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Applies whole batches of the changelog, values left as bytes."""
         for some in batch:
             _apply(self._partitions.setdefault(some.partition, {}), some.keys, some.values)
