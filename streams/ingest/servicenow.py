@@ -8,7 +8,7 @@ events belong to `streams.cli`.
 
 An incident is a contact (`servicenow:INC0000045`), its caller the customer, as the log names him. Rows are sorted by
 (`sys_updated_at`, `sys_mod_count`) within an incident, so the order of the file does not matter; the rows of a whole
-file are held in memory for that, about half a kilobyte each. What a row says is what differs from the row before;
+file are held in memory for that, less than a kilobyte each. What a row says is what differs from the row before;
 a missing value says nothing, and the last one known holds (so does the state `-100`).
 
 | in a row | events |
