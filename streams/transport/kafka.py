@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 BATCH_BYTES: Final = 512 * 1024
 """A record batch is sent when it is this large; one larger record makes a batch of its own."""
 REQUEST_BYTES: Final = 8 * 1024 * 1024
+FEW_RECORDS: Final = 8
+"""So few are sent one by one, and aiokafka joins those of many callers into batches."""
 FETCH_BYTES: Final = 1024 * 1024
 FETCH_WAIT_MS: Final = 100
 """How long a broker holds a fetch without data. aiokafka has one fetch per node under way: this is also
@@ -111,12 +113,8 @@ class KafkaLog:
         now_ms = int(time.time() * 1000)
         with translated(f"{self.url}: {topic}"):
             await self._check(producer, topic, records)
-            sent = [
-                await producer.send_batch(built, topic, partition=partition)
-                for partition, some in records.items()
-                for built in _built(producer, some, now_ms)
-            ]
-            results = await asyncio.gather(*sent, return_exceptions=True)
+            send = _send_few if sum(map(len, records.values())) <= FEW_RECORDS else _send_batches
+            results = await asyncio.gather(*await send(producer, topic, records, now_ms), return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
@@ -303,6 +301,29 @@ def translated(what: str) -> Iterator[None]:
         raise RecordTooLarge(f"{what}: the broker takes smaller records only: {error}") from error
     except KafkaError as error:
         raise BrokerFailed(f"{what}: {type(error).__name__}: {error}") from error
+
+
+async def _send_few(
+    producer: AIOKafkaProducer, topic: str, records: RecordsByPartition, now_ms: int
+) -> list[asyncio.Future[Any]]:
+    return [
+        await producer.send(
+            topic, key=record.key, value=record.value, partition=partition, headers=list(record.headers),
+            timestamp_ms=now_ms if record.timestamp_ms is None else record.timestamp_ms,
+        )
+        for partition, some in records.items()
+        for record in some
+    ]  # fmt: skip
+
+
+async def _send_batches(
+    producer: AIOKafkaProducer, topic: str, records: RecordsByPartition, now_ms: int
+) -> list[asyncio.Future[Any]]:
+    return [
+        await producer.send_batch(built, topic, partition=partition)
+        for partition, some in records.items()
+        for built in _built(producer, some, now_ms)
+    ]
 
 
 def _built(producer: AIOKafkaProducer, records: Sequence[Record], now_ms: int) -> Iterator[Any]:
