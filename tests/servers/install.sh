@@ -33,11 +33,19 @@ without_starting_services() {
   "$@"
 }
 
+# Runs a command; shows what it says only if it fails.
+quietly() {
+  local said status=0
+  said=$("$@" 2>&1) || status=$?
+  if ((status)); then echo "$said" >&2; fi
+  return "$status"
+}
+
 install_packages() {
   export DEBIAN_FRONTEND=noninteractive
   echo "Installing for the tests: $*"
-  apt-get update -qq &&
-    (without_starting_services apt-get install -qq --no-install-recommends "$@" >/dev/null)
+  quietly apt-get update -qq &&
+    (without_starting_services quietly apt-get install -qq --no-install-recommends "$@")
 }
 
 name_what_is_missing() {
@@ -55,7 +63,7 @@ fetch_kafka() {
   command -v mvn >/dev/null || return 0
   echo "Fetching Kafka's jars into $jars"
   rm -rf "$jars"
-  if mvn --quiet --batch-mode -Dstyle.color=never --file "$pom" dependency:copy-dependencies "-DoutputDirectory=$PWD/$jars"; then
+  if quietly mvn --quiet --batch-mode --file "$pom" dependency:copy-dependencies "-DoutputDirectory=$PWD/$jars"; then
     touch "$jars/complete.stamp"
   else
     echo "missing: Kafka's jars (see above); the tests marked 'kafka' will be skipped"
