@@ -99,10 +99,7 @@ def human_answers(facts: list[Fact]) -> list[Fact]:
 
 def answers_for(world: World, contact: str) -> tuple[list[Fact], list[Fact]]:
     """Answers that count for the contact, of its own family and by links; and those that bounced."""
-    mine = customer_id(world, contact)
-    shared = [
-        human_answers(family(world, other)) for other in linked(world, contact) if customer_id(world, other) == mine
-    ]
+    shared = [human_answers(family(world, other)) for other in linked(world, contact)]
     everything = sorted((fact for facts in shared for fact in facts), key=lambda fact: fact["key"])
     arrived = [fact for fact in everything if (fact["source"], fact["id"]) not in world.taken_back]
     bounced = [fact for fact in everything if (fact["source"], fact["id"]) in world.taken_back]

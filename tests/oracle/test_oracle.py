@@ -333,6 +333,18 @@ def test_the_latest_answer_is_taken_back_though_it_has_bounced_before() -> None:
     assert verdict(got["first_response 1"]) == ("kept", "answered_in_time", "10 10:10")
 
 
+def test_a_bounce_without_a_known_id_never_reaches_a_later_answer() -> None:
+    events = told("10 10:00 opened", "10 10:05 bounced recipient=x@example.com", "10 10:10 sent")
+    assert clocks(events)["first_response 1"]["verdict"] == "kept"
+    named = told("10 10:00 opened", "10 10:05 bounced message_id=m", "10 10:10 sent message_id=m")
+    assert clocks(named)["first_response 1"]["reason"] == "answer_bounced"
+
+
+def test_a_bounced_answer_at_the_due_instant_would_have_kept_the_clock() -> None:
+    events = told("10 10:00 opened", "10 11:00 sent", "10 11:10 bounced recipient=x@example.com")
+    assert clocks(events)["first_response 1"]["reason"] == "answer_bounced"
+
+
 # C15, C16, C22: policies
 
 
@@ -342,6 +354,22 @@ def test_a_rise_in_priority_before_due_shortens_the_target_from_the_same_start()
     assert (early["verdict"], early["due_at"], early["priority"]) == ("broken", at("10 10:15"), "urgent")
     late = clocks(told("10 10:00 opened", "10 11:00:01 updated priority=urgent"), "10 12:00", made)["first_response 1"]
     assert (late["due_at"], late["priority"]) == (at("10 11:00"), "normal")
+
+
+def test_a_change_at_the_due_instant_itself_still_counts() -> None:
+    made = config(priority_targets={"low": {"first_response": "2h"}})
+    got = clocks(told("10 10:00 opened", "10 11:00 updated priority=low"), "10 11:30", made)["first_response 1"]
+    assert (got["verdict"], got["due_at"]) == ("open", at("10 12:00"))
+
+
+def test_a_share_or_an_escalation_is_passed_only_after_its_instant() -> None:
+    events, made = told("10 10:00 opened"), config() | {"alerts": {"escalations": [{"after": "0m"}, {"after": "1h"}]}}
+    stages = {
+        until: (got["stage"], got["step"])
+        for until in ("10 10:30", "10 10:30:01", "10 10:48:01", "10 12:00", "10 12:00:01")
+        for got in [clocks(events, until, made)["first_response 1"]]
+    }
+    assert list(stages.values()) == [("running", 0), ("at_risk", 1), ("at_risk", 2), ("overdue", 0), ("escalated", 1)]
 
 
 def test_a_breach_sticks_when_the_change_would_have_saved_it() -> None:
@@ -376,6 +404,8 @@ def test_a_policy_is_effective_from_local_midnight_for_messages_since() -> None:
 def test_attributes_of_the_opening_hold_from_an_earlier_first_message() -> None:
     got = clocks(told("10 10:00 wrote channel=chat", "10 10:30 opened priority=high"), "10 10:40")["first_response 1"]
     assert (got["channel"], got["priority"], got["started_at"]) == ("ticket", "high", at("10 10:00"))
+    events = told("10 10:00 wrote channel=chat", "10 10:10 sent", "10 10:30 opened priority=high")
+    assert clocks(events)["first_response 1"]["channel"] == "ticket"
 
 
 # C17: merges, voids, links
@@ -405,6 +435,20 @@ def test_chains_of_merges_are_followed_and_rings_ignored() -> None:
     got = clocks(events, "10 10:40")
     assert (got["V first_response 1"]["started_at"], got["V first_response 1"]["verdict"]) == (at("10 10:00"), "open")
     assert got["first_response 1"]["reason"] == got["U first_response 1"]["reason"] == "merged"
+
+
+def test_a_merge_into_a_merged_contact_leaves_its_void_clocks_alone() -> None:
+    events = told("10 10:00 opened", "10 10:10 merged into=V") + told("10 10:05 opened", contact="V")
+    events += told("10 09:00 opened", "10 10:30 merged into=T", contact="U")
+    got = clocks(events, "10 10:40")
+    assert got["first_response 1"]["started_at"] == at("10 10:00")
+    assert got["V first_response 1"]["started_at"] == at("10 09:00")
+
+
+def test_a_bounce_in_a_merged_source_acts_in_all_that_moved() -> None:
+    events = told("10 10:00 opened", "10 10:20 merged into=U", "10 10:40 bounced message_id=m")
+    events += told("10 10:15 opened", "10 10:30 sent message_id=m", contact="U")
+    assert clocks(events, "10 10:50")["U first_response 1"]["verdict"] == "open"
 
 
 def test_a_bounce_in_the_target_takes_back_an_answer_of_the_source() -> None:
@@ -472,7 +516,14 @@ def test_another_source_cannot_open_the_same_contact() -> None:
 def test_later_events_are_not_known_yet_at_an_earlier_until() -> None:
     events = told("10 10:00 opened", "10 10:10 sent", "10 10:20 bounced recipient=x@example.com")
     assert clocks(events, "10 10:15")["first_response 1"]["verdict"] == "kept"
-    assert clocks(events, "10 10:25")["first_response 1"]["verdict"] == "open"
+    assert clocks(events, "10 10:20")["first_response 1"]["verdict"] == "open"
+
+
+def test_a_form_answered_in_time_is_no_dead_end() -> None:
+    events = told("10 10:31 opened channel=form") + told("10 10:00 opened", "10 11:00 sent", contact="U")
+    made = config(dead_end_after="1h")
+    (journey,) = judge(events, made, CUSTOMERS, datetime.fromisoformat(at("12 12:00")))["journeys"]
+    assert [one["dead_end"] for one in journey["attempts"]] == [None, None]
 
 
 def test_four_doors_are_one_journey_with_two_dead_ends() -> None:
