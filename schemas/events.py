@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -287,10 +287,11 @@ Event = Union[
     DeadlineReached,
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
-EVENT_TYPES: frozenset[str] = frozenset(
-    str(model.model_fields["type"].default)
-    for model in Event.__args__  # type: ignore[attr-defined]
-)
+
+EVENT_DATA: dict[str, type[Data]] = {
+    str(model.model_fields["type"].default): model.model_fields["data"].annotation for model in get_args(Event)
+}
+EVENT_TYPES: frozenset[str] = frozenset(EVENT_DATA)
 WAKE_UP = "deadline.reached"
 
 

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     NO_CUSTOMER = "no_customer"
     FREE_MAIL_DOMAIN = "free_mail_domain"
     IDENTITY_TAKEN = "identity_taken"
+    CALENDAR_NEVER_OPENS = "calendar_never_opens"
     NOT_A_BOUNCE = "not_a_bounce"
 
 

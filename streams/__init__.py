@@ -1,1 +1,1 @@
-"""Stream processors: contact events in, clocks, outcomes and journeys out. `alerting` is never imported here, except by `cli`."""
+"""Stream processors: contact events in, clocks, outcomes and journeys out. Only `cli` knows `alerting`."""

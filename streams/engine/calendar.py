@@ -108,18 +108,23 @@ class Calendar:
         return start_us
 
     def working_days_due(self, start_us: int, count: int) -> int:
-        """The last closing of the `count`-th open day after the local date of `start` (C2); a negative
-        `count` goes back, to the days before it. Raises NeverOpens."""
+        """The last closing of the `count`-th open day after the local date of `start` (C2). Raises NeverOpens."""
+        return self.open_day(start_us, count)[1]
+
+    def open_day(self, start_us: int, count: int) -> tuple[date, int]:
+        """The `count`-th date after the local date of `start` that opens at all, and its last closing; a
+        negative `count` goes back, 0 is the date itself or the next that opens. Raises NeverOpens."""
         start_day = self._local_date(start_us).toordinal()
         if self.always_open:
-            return self._wall_us(date.fromordinal(start_day + count), 24 * 60)
-        for reach_us in (0, HORIZON_US if count > 0 else -HORIZON_US):
+            day = date.fromordinal(start_day + count)
+            return day, self._wall_us(day, 24 * 60)
+        for reach_us in (0, -HORIZON_US if count < 0 else HORIZON_US):
             far_us = start_us + reach_us
             spans = self._covering(min(start_us, far_us), max(start_us, far_us))
-            index = bisect_right(spans.days, start_day) - 1 if count > 0 else bisect_left(spans.days, start_day)
-            index += count
+            first_after = bisect_right(spans.days, start_day) - 1 if count > 0 else bisect_left(spans.days, start_day)
+            index = first_after + count
             if 0 <= index < len(spans.days) and abs(spans.day_closes[index] - start_us) <= HORIZON_US:
-                return spans.day_closes[index]
+                return date.fromordinal(spans.days[index]), spans.day_closes[index]
         raise NeverOpens(f"calendar {self.name} has fewer than {abs(count)} open days within {HORIZON_YEARS} years")
 
     def is_open(self, instant_us: int) -> bool:

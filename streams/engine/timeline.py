@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from streams.engine.identity import normalised
+from schemas.events import EVENT_DATA, Event
+from streams.engine.calendar import to_us
+from streams.engine.identity import Directory, normalised
 
 OPENED: Final = "contact.opened"
 RECEIVED: Final = "message.received"
@@ -78,11 +80,44 @@ class Fact(NamedTuple):
 
 
 ORDER: Final = itemgetter(0, 1, 2, 3)
+_DEFAULTS: Final = {
+    kind: {name: None if info.is_required() else info.default for name, info in data.model_fields.items()}
+    for kind, data in EVENT_DATA.items()
+}
 
 
 def fact(at_us: int, source: str, event_id: str, event_type: str, data: dict[str, Any]) -> Fact:
     """A fact with its place in the order of C21."""
     return Fact(at_us, RANK[event_type], source, event_id, event_type, data)
+
+
+def fact_of(event: Event) -> Fact:
+    """The fact that an event states. What is absent or as by default is left out."""
+    kind = event.type
+    defaults = _DEFAULTS[kind]
+    data = {key: value for key, value in event.data.__dict__.items() if value != defaults[key]}
+    return Fact(to_us(event.time), RANK[kind], event.source, event.id, kind, data)
+
+
+def customer_of(facts: Iterable[Fact], contact_id: str, directory: Directory) -> str:
+    """The customer of a contact (C19): its earliest explicit `customer_id`, else its earliest identity,
+    else, so that nobody is dropped, the contact itself. `facts` in order."""
+    identity = None
+    for item in facts:
+        named = item.data.get("customer_id")
+        if named is not None:
+            return str(named)
+        identity = identity or identity_in(item)
+    return directory.owner_of(identity) if identity else f"contact:{contact_id}"
+
+
+def identity_in(item: Fact) -> str | None:
+    """The customer's address or handle in a fact, or None: who wrote to us, or whom we wrote to."""
+    if item.rank == 0 or (item.type == BOUNCED and item.data["direction"] == "inbound"):
+        found = item.data.get("sender")
+    else:
+        found = item.data.get("recipient")
+    return None if found is None else str(found)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,5 @@
+"""`python -m streams` is the console script `heardback`."""
+
+from streams.cli import main
+
+main()

@@ -1,0 +1,107 @@
+"""`heardback replay`: files in, a folder of records out. The engine's part is `streams.replay`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Final
+
+import orjson
+
+from schemas.configuration import Configuration
+from streams import settings
+from streams.engine.identity import directory
+from streams.engine.outcome import Content
+from streams.files import customers_in, event_lines
+from streams.replay import AlertsOf, Line, Refused, Replayed
+from streams.replay import replay as replay_lines
+
+REFUSALS_SHOWN: Final = 20
+
+
+def run(
+    events: Sequence[str],
+    configuration: Configuration,
+    customers: str | None = None,
+    until: datetime | None = None,
+    alerts_of: AlertsOf | None = None,
+) -> Replayed:
+    """Replay the named files. Raises OSError where one cannot be opened."""
+    known, refused = customers_in(customers) if customers else ([], [])
+    customers_by_identity, claims = directory(known)
+    refused += [Refused(Line(customers or "", b""), claim) for claim in claims]
+    result = replay_lines(
+        _lines(events, refused),
+        settings.policies_of(configuration),
+        customers_by_identity,
+        until=until,
+        alerts_of=alerts_of,
+        contact_bytes_max=configuration.limits.contact_bytes,
+    )
+    result.refused += refused
+    for item in refused:
+        reason = str(item.refusal.reason)
+        result.summary["refused"][reason] = result.summary["refused"].get(reason, 0) + 1
+    return result
+
+
+def _lines(names: Iterable[str], refused: list[Refused]) -> Iterator[Line]:
+    for name in names:
+        for line in event_lines(name):
+            if isinstance(line, Refused):
+                refused.append(line)
+            else:
+                yield line
+
+
+def report_refusals(result: Replayed, stream: IO[str]) -> None:
+    """Where and why, for the first refusals, and how many more there are."""
+    for line, refusal in result.refused[:REFUSALS_SHOWN]:
+        print(f"{line.where}: {refusal.reason}: {refusal.detail}", file=stream)
+    if len(result.refused) > REFUSALS_SHOWN:
+        print(f"… and {len(result.refused) - REFUSALS_SHOWN} more refused", file=stream)
+
+
+def write(result: Replayed, out: Path) -> None:
+    """Write the files of CONTRACT.md section 5 into `out`. Raises OSError."""
+    out.mkdir(parents=True, exist_ok=True)
+    _write_lines(out / "outcomes.jsonl", result.outcomes)
+    _write_lines(out / "alerts.jsonl", result.alerts)
+    _write_lines(out / "journeys.jsonl", result.journeys)
+    _write_lines(out / "dead_letters.jsonl", _dead_letters(result.refused))
+    (out / "summary.json").write_bytes(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _dead_letters(refused: Sequence[Refused]) -> Iterator[Content]:
+    """Each refused content once for each reason, without its place: the same in any order of the input."""
+    seen = set()
+    for line, refusal in refused:
+        value = line.value.decode(errors="backslashreplace")
+        key = (refusal.reason, refusal.detail, value)
+        if key not in seen:
+            seen.add(key)
+            yield {"reason": refusal.reason, "detail": refusal.detail, "field": refusal.field, "value": value}
+
+
+def _write_lines(path: Path, records: Iterable[Content]) -> None:
+    with path.open("wb") as stream:
+        stream.writelines(orjson.dumps(record) + b"\n" for record in records)
+
+
+def summary_text(result: Replayed) -> str:
+    """The summary as JSON in a pipe, and as a short table for people."""
+    if not sys.stdout.isatty():
+        return json.dumps(result.summary, indent=2)
+    summary = result.summary
+    lines = [
+        f"{summary['events']} events of {summary['contacts']} contacts of {summary['customers']} customers until "
+        f"{summary['until']}; {summary['duplicates']} duplicates, {sum(summary['refused'].values())} refused"
+    ]
+    for policy, targets in summary["policies"].items():
+        for target, verdicts in targets.items():
+            counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+            lines.append(f"  {policy:20} {target:16} {counts}")
+    return "\n".join(lines)

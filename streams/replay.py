@@ -1,0 +1,282 @@
+"""Events in simulated time: the same engine over files, as fast as it can, and the same in any order.
+
+Reading files and writing them belongs to `streams.cli`; here events go in and records come out. Nothing
+is forgotten, every outcome has revision 1 (CONTRACT.md section 5).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from schemas.codec import decode_from_outside
+from schemas.policies import TARGETS
+from schemas.refusals import Reason, Refusal
+from streams.engine import timeline as facts
+from streams.engine.calendar import NeverOpens, to_us
+from streams.engine.clocks import Tier, assess
+from streams.engine.identity import Directory
+from streams.engine.journey import by_customer, journeys
+from streams.engine.outcome import Content, instant_text, journey_content, outcome_content
+from streams.engine.policy import Policies
+from streams.engine.rehearsal import Said, rehearse, url_of
+from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_order, timelines
+
+AlertsOf = Callable[[Sequence[Said]], list[Content]]
+
+
+class Line(NamedTuple):
+    """One record of an input: where it was, and its bytes."""
+
+    where: str
+    value: bytes
+
+
+class Refused(NamedTuple):
+    """A record that was not taken, with its reason."""
+
+    line: Line
+    refusal: Refusal
+
+
+class _Read(NamedTuple):
+    fact: Fact
+    contact_id: str
+    line: Line
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay came to. All lists are in an order that does not depend on the input's."""
+
+    outcomes: list[Content] = field(default_factory=list)
+    journeys: list[Content] = field(default_factory=list)
+    alerts: list[Content] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    contacts: dict[str, Contact] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def replay(
+    lines: Iterable[Line],
+    policies: Policies,
+    directory: Directory,
+    *,
+    until: datetime | None = None,
+    alerts_of: AlertsOf | None = None,
+    contact_bytes_max: int = 262_144,
+) -> Replayed:
+    """Run the engine over `lines` up to `until` (default: the last event's time). `alerts_of` makes
+    alerts of what was said in each customer's life; without it there are none."""
+    result = Replayed()
+    counts: Counter[str] = Counter()
+    read = _taken(_read(lines, counts, result.refused), until, counts, result.refused)
+    until_us = to_us(until) if until is not None else max((item.fact.at_us for item in read), default=0)
+    result.contacts = _contacts(read, directory, contact_bytes_max, result.refused)
+    uncovered = 0
+    alerts: list[tuple[int, Content]] = []
+    for group in _groups(result.contacts):
+        try:
+            uncovered += _judge(group, policies, _tiers(directory), until_us, result)
+            if alerts_of is not None:
+                alerts += _alerts(group, policies, directory, until_us, alerts_of)
+        except NeverOpens as never:
+            result.refused += [_never(contact, never) for contact in group.values()]
+    result.outcomes.sort(key=lambda o: (o["contact_id"], TARGETS.index(o["target"]), o["cycle"]))
+    result.journeys.sort(key=lambda j: (j["started_at"], j["journey_id"]))
+    result.alerts = [alert for _, alert in sorted(alerts, key=_alert_order)]
+    result.refused.sort(key=lambda refused: (refused.refusal.reason, refused.line.value, refused.refusal.detail))
+    result.summary = _summary(result, counts, uncovered, until_us)
+    return result
+
+
+def _read(lines: Iterable[Line], counts: Counter[str], refused: list[Refused]) -> Iterator[_Read]:
+    for line in lines:
+        if not line.value.strip():
+            continue
+        counts["events"] += 1
+        event = decode_from_outside(line.value)
+        if isinstance(event, Refusal):
+            refused.append(Refused(line, event))
+        else:
+            yield _Read(fact_of(event), event.subject, line)
+
+
+def _taken(read: Iterable[_Read], until: datetime | None, counts: Counter[str], refused: list[Refused]) -> list[_Read]:
+    """In the order of (time, source, id), each identity once (C24), nothing after `until`."""
+    until_us = None if until is None else to_us(until)
+    ordered = sorted(read, key=lambda item: (item.fact.at_us, item.fact.source, item.fact.id))
+    first: dict[tuple[str, str], _Read] = {}
+    taken: list[_Read] = []
+    for item in _ties_by_content(ordered):
+        if until_us is not None and item.fact.at_us > until_us:
+            counts["after_until"] += 1
+            continue
+        holder = first.setdefault((item.fact.source, item.fact.id), item)
+        if holder is item:
+            taken.append(item)
+        elif (holder.fact, holder.contact_id) == (item.fact, item.contact_id):
+            counts["duplicates"] += 1
+        else:
+            detail = f"source and id were used before for another content, at {instant_text(holder.fact.at_us)}"
+            refused.append(Refused(item.line, Refusal(reason=Reason.ID_REUSED, detail=detail, field="id")))
+    return _first_opener_holds(taken, refused)
+
+
+def _ties_by_content(ordered: list[_Read]) -> list[_Read]:
+    """Same time, source and id: the earlier canonical JSON first (C24)."""
+    for position in range(1, len(ordered)):
+        if ordered[position].fact[:4] == ordered[position - 1].fact[:4]:
+            return sorted(ordered, key=lambda i: (i.fact.at_us, i.fact.source, i.fact.id, _canonical(i.line.value)))
+    return ordered
+
+
+def _canonical(value: bytes) -> bytes:
+    return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
+
+
+def _first_opener_holds(taken: list[_Read], refused: list[Refused]) -> list[_Read]:
+    """A contact's id belongs to the source that opened it first (CONTRACT.md section 2)."""
+    opener: dict[str, str] = {}
+    kept = []
+    for item in taken:
+        if item.fact.type == facts.OPENED:
+            source = opener.setdefault(item.contact_id, item.fact.source)
+            if source != item.fact.source:
+                detail = f"contact {item.contact_id} was opened by source {source} before"
+                refusal = Refusal(reason=Reason.CONTACT_ID_REUSED, detail=detail, field="subject")
+                refused.append(Refused(item.line, refusal))
+                continue
+        kept.append(item)
+    return kept
+
+
+def _contacts(
+    taken: Iterable[_Read], directory: Directory, bytes_max: int, refused: list[Refused]
+) -> dict[str, Contact]:
+    gathered: dict[str, list[Fact]] = defaultdict(list)
+    sizes: Counter[str] = Counter()
+    for item in taken:
+        sizes[item.contact_id] += fact_bytes(item.fact)
+        if sizes[item.contact_id] > bytes_max:
+            refused.append(Refused(item.line, too_large(bytes_max)))
+        else:
+            gathered[item.contact_id].append(item.fact)
+    contacts = {}
+    for contact_id in sorted(gathered):
+        ordered = in_order(gathered[contact_id])
+        contacts[contact_id] = Contact(contact_id, customer_of(ordered, contact_id, directory), ordered)
+    return contacts
+
+
+def fact_bytes(item: Fact) -> int:
+    """What a fact counts towards the bound of its contact, in bytes."""
+    return len(item.source) + len(item.id) + len(orjson.dumps(item.data)) + 40
+
+
+def too_large(bytes_max: int) -> Refusal:
+    """The refusal of an event that would make its contact too large."""
+    return Refusal(reason=Reason.CONTACT_TOO_LARGE, detail=f"the contact would exceed {bytes_max} bytes of facts")
+
+
+def _groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:
+    """Contacts that must be looked at together: those of one customer, and of customers whose contacts
+    were merged into each other's."""
+    joined: dict[str, str] = {}
+
+    def root(customer_id: str) -> str:
+        while joined.get(customer_id, customer_id) != customer_id:
+            customer_id = joined[customer_id]
+        return customer_id
+
+    groups: dict[str, dict[str, Contact]] = defaultdict(dict)
+    for contact in contacts.values():
+        for merge in (item for item in contact.facts if item.type == facts.MERGED):
+            target = contacts.get(merge.data["into"])
+            other = target.customer_id if target else merge.data.get("into_customer_id")
+            if other is not None:
+                joined[root(other)] = root(contact.customer_id)
+    for contact_id, contact in contacts.items():
+        groups[root(contact.customer_id)][contact_id] = contact
+    yield from groups.values()
+
+
+def _tiers(directory: Directory) -> Callable[[str], Sequence[Tier]]:
+    def tiers_of(customer_id: str) -> Sequence[Tier]:
+        known = directory.customers.get(customer_id)
+        return (Tier(0, known.tier, known.kind),) if known else ()
+
+    return tiers_of
+
+
+def _judge(
+    group: dict[str, Contact],
+    policies: Policies,
+    tiers_of: Callable[[str], Sequence[Tier]],
+    until_us: int,
+    result: Replayed,
+) -> int:
+    uncovered = 0
+    outcomes, found = [], []
+    judged = timelines(group)
+    for timeline in judged.values():
+        assessment = assess(timeline, policies, tiers_of(timeline.customer_id), until_us)
+        uncovered += assessment.uncovered
+        url = url_of(timeline)
+        for clock in assessment.clocks:
+            outcomes.append(_revised(outcome_content(clock, timeline.customer_id, url), "outcome_id"))
+    for customer_id, own in by_customer(judged).items():
+        for journey in journeys(customer_id, own, policies, tiers_of(customer_id), until_us):
+            found.append(_revised(journey_content(journey), "journey_id"))
+    result.outcomes += outcomes
+    result.journeys += found
+    return uncovered
+
+
+def _revised(content: Content, key: str) -> Content:
+    return {key: content[key], "revision": 1, **content}
+
+
+def _alerts(
+    group: dict[str, Contact], policies: Policies, directory: Directory, until_us: int, alerts_of: AlertsOf
+) -> list[tuple[int, Content]]:
+    said = rehearse(group.values(), policies, _tiers(directory), until_us)
+    return [(to_us(datetime.fromisoformat(alert["at"])), alert) for alert in alerts_of(said)]
+
+
+def _alert_order(item: tuple[int, Content]) -> tuple[int, str, str, str]:
+    at_us, alert = item
+    return at_us, alert["alert_id"], alert["kind"], alert["state"]
+
+
+def _never(contact: Contact, never: NeverOpens) -> Refused:
+    line = Line(f"contact {contact.contact_id}", contact.contact_id.encode())
+    return Refused(line, Refusal(reason=Reason.CALENDAR_NEVER_OPENS, detail=str(never)))
+
+
+def _summary(result: Replayed, counts: Counter[str], uncovered: int, until_us: int) -> dict[str, Any]:
+    judged: dict[str, dict[str, dict[str, int]]] = {}
+    for outcome in result.outcomes:
+        targets = judged.setdefault(outcome["policy"], {})
+        verdicts = targets.setdefault(outcome["target"], {"kept": 0, "broken": 0, "void": 0, "open": 0})
+        verdicts[outcome["verdict"]] += 1
+    reasons = Counter(str(refused.refusal.reason) for refused in result.refused)
+    return {
+        "events": counts["events"],
+        "duplicates": counts["duplicates"],
+        "after_until": counts["after_until"],
+        "refused": dict(sorted(reasons.items())),
+        "contacts": len(result.contacts),
+        "customers": len({contact.customer_id for contact in result.contacts.values()}),
+        "uncovered": uncovered,
+        "until": instant_text(until_us),
+        "policies": {
+            policy: {target: targets[target] for target in TARGETS if target in targets}
+            for policy, targets in sorted(judged.items())
+        },
+    }

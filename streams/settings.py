@@ -1,0 +1,270 @@
+"""Reading `heardback.yaml` and the environment: every fault at once, with file and line.
+
+The record itself is `schemas.configuration`. Here are only reading, line numbers, overriding by
+`HEARDBACK_…` variables and the checks that need two sections at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+
+from schemas.configuration import Configuration
+from schemas.policies import Span, parse_span
+from streams.engine.calendar import SECOND_US
+from streams.engine.policy import Escalation, Policies, compile_policies
+
+ENVIRONMENT_PREFIX: Final = "HEARDBACK_"
+SECTIONS: Final = ("CALENDARS", "POLICIES", "ALERTS", "REPORT", "LIMITS")
+CONFIGURATION_BYTES_MAX: Final = 5_000_000
+Location = Sequence[str | int]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One mistake in a configuration. `line` counts from 1; 0 where it came from the environment."""
+
+    file: str
+    line: int
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.where}: {self.what}" if self.where else f"{place}: {self.what}"
+
+
+class ConfigurationError(ValueError):
+    """The configuration cannot be used; `faults` has every mistake, in the order of the lines."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = sorted(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Configuration:
+    """The configuration in `path`, overridden by `environment`. Raises ConfigurationError."""
+    try:
+        content = path.read_bytes()
+    except OSError as unreadable:
+        raise ConfigurationError([Fault(str(path), 0, "", f"cannot be read: {unreadable.strerror}")]) from None
+    return parse(content, file=str(path), environment=environment)
+
+
+def parse(content: bytes, *, file: str, environment: Mapping[str, str] | None = None) -> Configuration:
+    """The configuration in `content` (YAML, UTF-8 with or without a byte order mark). Raises
+    ConfigurationError."""
+    if len(content) > CONFIGURATION_BYTES_MAX:
+        what = f"found {len(content)} bytes, wanted at most {CONFIGURATION_BYTES_MAX}"
+        raise ConfigurationError([Fault(file, 0, "", what)])
+    try:
+        node = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.CSafeLoader)
+    except UnicodeDecodeError as broken:
+        raise ConfigurationError([Fault(file, 0, "", f"is not UTF-8 (at byte {broken.start})")]) from None
+    except yaml.YAMLError as broken_yaml:
+        raise ConfigurationError([_yaml_fault(file, broken_yaml)]) from None
+    source = _Source(file, node)
+    document = source.document()
+    origins = _override(document, environment or {}, source.faults)
+    configuration = _validated(document, source, origins)
+    source.faults += [source.fault(*found) for found in _across_sections(document)]
+    if source.faults or configuration is None:
+        raise ConfigurationError(source.faults)
+    return configuration
+
+
+def policies_of(configuration: Configuration) -> Policies:
+    """The compiled policies of a configuration. Escalations at once are the breach itself."""
+    steps = [
+        Escalation(after_us=step.after.seconds * SECOND_US, wall=step.clock == "wall")
+        for step in configuration.alerts.escalations
+        if step.after.seconds
+    ]
+    return compile_policies(configuration.calendars, configuration.policies, steps)
+
+
+class _Source:
+    """A YAML document that knows the line of each of its parts."""
+
+    def __init__(self, file: str, node: yaml.Node | None) -> None:
+        self.file = file
+        self.node = node
+        self.faults: list[Fault] = []
+
+    def document(self) -> dict[str, Any]:
+        if self.node is None:
+            return {}
+        if not isinstance(self.node, yaml.MappingNode):
+            self.faults.append(Fault(self.file, 1, "", "found no mapping, wanted calendars:, policies:, alerts: …"))
+            return {}
+        self._refuse_doubled_keys(self.node, [])
+        try:
+            constructed = yaml.CSafeLoader("").construct_document(self.node)
+        except (yaml.YAMLError, ValueError) as broken:
+            self.faults.append(_yaml_fault(self.file, broken))
+            return {}
+        return constructed if isinstance(constructed, dict) else {}
+
+    def fault(self, location: Location, what: str) -> Fault:
+        return Fault(self.file, self._line(location), ".".join(map(str, location)), what)
+
+    def _line(self, location: Location) -> int:
+        node, line = self.node, 1
+        for part in location:
+            found = _child(node, part)
+            if found is None:
+                break
+            node, line = found
+        return line
+
+    def _refuse_doubled_keys(self, node: yaml.Node, location: list[str | int]) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self._refuse_doubled_keys(item, [*location, index])
+        if not isinstance(node, yaml.MappingNode):
+            return
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                what = f"found {name!r} twice, wanted each key once"
+                where = ".".join(map(str, [*location, name]))
+                self.faults.append(Fault(self.file, key.start_mark.line + 1, where, what))
+            seen.add(name)
+            self._refuse_doubled_keys(value, [*location, name])
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, int] | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if str(key.value) == str(part):
+                return value, key.start_mark.line + 1
+    return None
+
+
+def _yaml_fault(file: str, broken: Exception) -> Fault:
+    mark = getattr(broken, "problem_mark", None)
+    what = getattr(broken, "problem", None) or str(broken).splitlines()[0]
+    return Fault(file, mark.line + 1 if mark else 0, "", f"is not valid YAML: {what}")
+
+
+def _validated(document: dict[str, Any], source: _Source, origins: Mapping[str, str]) -> Configuration | None:
+    try:
+        return Configuration.model_validate(document)
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False):
+            location = _without_union_tags(error["loc"], document)
+            what = error["msg"].removeprefix("Value error, ")
+            if error["type"] == "extra_forbidden":
+                what = "found an unknown key; look for a spelling mistake"
+            if location and location[-1] == "[key]":
+                location = location[:-1]
+            variable = next((name for prefix, name in origins.items() if _dotted(location).startswith(prefix)), None)
+            fault = source.fault(location, what)
+            source.faults.append(Fault(variable, 0, fault.where, what) if variable else fault)
+        return None
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(map(str, location))
+
+
+def _without_union_tags(location: Location, document: Any) -> list[str | int]:
+    """Pydantic names the alternative of a union in the path; the document has no such key."""
+    kept: list[str | int] = []
+    here = document
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        in_mapping = isinstance(here, Mapping) and part in here
+        if in_mapping or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
+            here = here[part]
+        elif not (last and isinstance(here, Mapping)) or "[" in str(part) or "(" in str(part):
+            continue
+        kept.append(part)
+    return kept
+
+
+def _override(document: dict[str, Any], environment: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
+    """Put `HEARDBACK_LIMITS__LATE_AFTER=10d` at `limits.late_after`; returns which path came from where."""
+    origins = {}
+    for name in sorted(environment):
+        path = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
+        if not name.startswith(ENVIRONMENT_PREFIX) or path[0] not in SECTIONS:
+            continue
+        try:
+            value = yaml.safe_load(environment[name])
+        except yaml.YAMLError as broken:
+            faults.append(Fault(name, 0, "", f"is not valid YAML: {str(broken).splitlines()[0]}"))
+            continue
+        here: Any = document
+        keys = [part.lower() for part in path]
+        for key in keys[:-1]:
+            here = here.setdefault(key, {}) if isinstance(here, dict) else {}
+        if isinstance(here, dict):
+            here[keys[-1]] = value
+        origins[".".join(keys)] = name
+    return origins
+
+
+def _across_sections(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
+    """What needs two sections at once; looked up in the raw document, so that it is said together with
+    everything else."""
+    found: list[tuple[Location, str]] = []
+    calendars, policies = document.get("calendars"), document.get("policies")
+    calendars = calendars if isinstance(calendars, dict) else {}
+    seen: set[tuple[str, str]] = set()
+    for index, policy in enumerate(policies if isinstance(policies, list) else []):
+        if isinstance(policy, dict):
+            found += [((("policies", index, *where)), what) for where, what in _of_policy(policy, calendars)]
+            identity = (str(policy.get("name")), str(policy.get("effective_from")))
+            if identity in seen:
+                found.append(
+                    (("policies", index, "name"), f"found {identity[0]!r} twice from the same day, wanted once")
+                )
+            seen.add(identity)
+    return found
+
+
+def _of_policy(policy: dict[str, Any], calendars: dict[str, Any]) -> list[tuple[Location, str]]:
+    name = policy.get("calendar")
+    if not isinstance(name, str):
+        return []
+    if name not in calendars:
+        known = ", ".join(map(str, calendars)) or "none is defined"
+        return [(("calendar",), f"found {name!r}, wanted one of the calendars ({known})")]
+    calendar = calendars[name]
+    if not isinstance(calendar, dict) or calendar.get("always_open"):
+        return []
+    return [(where, _no_days(span, name)) for where, span in _spans(policy) if span.calendar_days]
+
+
+def _spans(policy: Mapping[str, Any]) -> list[tuple[Location, Span]]:
+    written: list[tuple[Location, object]] = [(("dead_end_after",), policy.get("dead_end_after"))]
+    tables: list[tuple[Location, object]] = [(("targets",), policy.get("targets"))]
+    by_priority = policy.get("priority_targets")
+    if isinstance(by_priority, dict):
+        tables += [(("priority_targets", priority), targets) for priority, targets in by_priority.items()]
+    for where, targets in tables:
+        written += [((*where, name), value) for name, value in targets.items()] if isinstance(targets, dict) else []
+    spans: list[tuple[Location, Span]] = []
+    for where, value in written:
+        with suppress(ValueError):  # said by the record itself
+            spans.append((where, parse_span(value)))
+    return spans
+
+
+def _no_days(span: Span, calendar: str) -> str:
+    days, rest = divmod(span.seconds, 86_400)
+    hours = f"{days * 8}h" if not rest else f"{days * 8 + rest // 3_600}h"
+    return (
+        f"found days on calendar {calendar!r}, which is not always open; write working days ({max(days, 1)}wd: due at "
+        f"the end of that open day) or open time (such as {hours})"
+    )
