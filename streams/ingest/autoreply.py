@@ -59,6 +59,11 @@ def has_null_path(message: Message) -> bool:
     return "Return-Path" in message and header(message, "Return-Path").replace(" ", "") == "<>"
 
 
+def says_automatic_reply(message: Message) -> bool:
+    """Whether the subject is that of an automatic reply."""
+    return bool(_SUBJECT.search(decoded(header(message, "Subject"))))
+
+
 def _answers_by_subject(message: Message) -> bool:
     answers = bool(header(message, "In-Reply-To") or header(message, "References"))
-    return answers and bool(_SUBJECT.search(decoded(header(message, "Subject"))))
+    return answers and says_automatic_reply(message)

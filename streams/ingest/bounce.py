@@ -17,13 +17,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from email.message import Message
+from email.utils import parseaddr
 
 from flufl.bounce import all_failures
 
 from streams.ingest import delivery_report, notice
-from streams.ingest.autoreply import has_null_path
+from streams.ingest.autoreply import has_null_path, says_automatic_reply
 from streams.ingest.delivery_report import Fate
-from streams.ingest.letter import addresses, header, normal, parts
+from streams.ingest.json_notice import JsonNotice, json_notice_in
+from streams.ingest.letter import addresses, children, decoded, header, normal, parts
 from streams.ingest.notice import any_of
 from streams.ingest.returned_mail import Returned, notice_of, returned_in, texts
 
@@ -31,17 +33,12 @@ REASON_CHARACTERS_MAX = 300
 
 _ARRIVED = frozenset({"delivered", "delivery", "deliverable", "relayed", "expanded"})
 _DELAYED = frozenset({"delayed", "delay", "transient"})
-_DAEMON = any_of(
-    r"mail(?:er)?[ .-]?daemon",
-    r"mail\.?deliver",
-    r"delivery.?(?:sub)?system",
-    r"post_?master",
-    r"mail.?administrator",
-    r"mail system",
-    r"system administrator",
-    r"microsoft outlook",
-    r"^<?>?$",
+_DAEMON_NAME = any_of(
+    r"^(?:internet )?mail(?:er)?[ .-]?(?:deliver|daemon|administrator|system)",
+    r"^(?:system administrator|microsoft outlook|post_?master)$",
 )
+_DAEMON_ADDRESS = any_of(r"^<?mail(?:er)?[._-]?(?:daemon|deliver|administrator)", r"^<?post_?master(?:@|>|$)")
+_ONLY_SYSTEMS = ("X-Failed-Recipients", "X-MLServer")
 _COMPLAINT = re.compile(r"^complaint about message from \S+$", re.IGNORECASE)
 _SUBJECT = any_of(
     r"undeliver",
@@ -86,6 +83,9 @@ def bounce_in(message: Message) -> Bounce | None:
     """The bounce that the mail is; None for any other mail, feedback reports (RFC 5965) among them."""
     if is_feedback(message):
         return None
+    json = json_notice_in(texts(message)[0])
+    if json:
+        return _by_json(json)
     inner = _carried_report(message)
     return _by_report(inner or message) or _by_notice(message)
 
@@ -99,12 +99,35 @@ def is_feedback(message: Message) -> bool:
     return any(part.get_content_type() == "message/feedback-report" for part in parts(message))
 
 
-def is_notification(message: Message) -> bool:
-    """Whether a mail system wrote it, by its sender, return path or the header that only bounces have."""
+def is_daemon(message: Message) -> bool:
+    """Whether a mail system wrote it: by the name or address of its sender (RFC 5321, 4.5.1), a return
+    path of such an address, or a header that only mail systems write."""
     sender = header(message, "From")
-    path = header(message, "Return-Path")
-    named = any(_DAEMON.search(text) for text in (sender, path) if text)
-    return named or has_null_path(message) or "From" not in message or "X-Failed-Recipients" in message
+    name, bare = parseaddr(sender)
+    names = [decoded(text) for text in (name, sender.rpartition("(")[2]) if text]
+    if not sender or any(_DAEMON_NAME.search(text) for text in names):
+        return True
+    spelled = (bare or sender, header(message, "Return-Path"))
+    return any(map(_DAEMON_ADDRESS.search, spelled)) or any(name in message for name in _ONLY_SYSTEMS)
+
+
+def is_notification(message: Message) -> bool:
+    """Whether nobody is to answer it: from a mail system, or with the null return path."""
+    return is_daemon(message) or has_null_path(message)
+
+
+def _by_json(json: JsonNotice) -> Bounce:
+    returned = Returned(
+        message_id=json.message_id,
+        senders=(json.sender,) if json.sender else (),
+        recipients=json.recipients,
+    )
+    return Bounce(
+        failures=tuple(_once(_failure(fate, "", alone=False) for fate in json.fates)),
+        not_failures=() if json.fates else (f"a notification of kind {json.kind[:40]}: no failure",),
+        returned=returned,
+        dates=(),
+    )
 
 
 def _carried_report(message: Message) -> Message | None:
@@ -112,10 +135,8 @@ def _carried_report(message: Message) -> Message | None:
     if not is_notification(message) or delivery_report.report_in(message):
         return None
     for part in parts(message):
-        payload = part.get_payload()
-        if part.get_content_type() == "message/rfc822" and isinstance(payload, list) and payload:
-            inner = payload[0]
-            if isinstance(inner, Message) and str(inner.get_param("report-type", "")).lower() == "delivery-status":
+        for inner in children(part) if part.get_content_type() == "message/rfc822" else []:
+            if str(inner.get_param("report-type", "")).lower() == "delivery-status":
                 return inner
     return None
 
@@ -187,25 +208,29 @@ def _class_of(*said: str) -> str:
 
 
 def _by_notice(message: Message) -> Bounce | None:
+    """A bounce by its words. A customer may well write that something was not delivered: the mail must be
+    a notification, and one that only has the null return path, as automatic replies have too, must
+    name its recipients itself."""
     text, tail = notice_of(message)
-    subject = header(message, "Subject")
-    if not (is_notification(message) or _SUBJECT.search(subject)):
-        return None
-    if not notice.tells_failure(text) and not (notice.tells_failure(subject) and _SUBJECT.search(subject)):
+    subject = decoded(header(message, "Subject"))
+    tells = notice.tells_failure(text) or (_SUBJECT.search(subject) and notice.tells_failure(subject))
+    if not (tells and is_notification(message)) or says_automatic_reply(message):
         return None
     returned = returned_in(message, text, tail, None)
     delayed = notice.tells_delay(f"{subject}\n{text}")
-    failures = [_told(one, delayed=delayed) for one in _complaints(message, text, returned)]
-    if not failures and not is_notification(message):
+    surely = is_daemon(message) or bool(_SUBJECT.search(subject))
+    found = _complaints(message, text, returned, guess=surely)
+    if not (surely or found):
         return None
-    return Bounce(failures=tuple(_once(failures)), not_failures=(), returned=returned, dates=())
+    failures = _once(_told(one, delayed=delayed) for one in found)
+    return Bounce(failures=tuple(failures), not_failures=(), returned=returned, dates=())
 
 
-def _complaints(message: Message, text: str, returned: Returned) -> list[notice.Complaint]:
+def _complaints(message: Message, text: str, returned: Returned, *, guess: bool) -> list[notice.Complaint]:
     known = addresses(message, "X-Failed-Recipients")
     senders = [*addresses(message, "To", "From"), *returned.senders]
     found = notice.complaints(text, known, senders)
-    if found:
+    if found or not guess:
         return found
     guessed = sorted(filter(None, (normal(one.decode("utf-8", "replace")) for one in _flufl(message))))
     return [notice.Complaint(recipient=one, words=text) for one in guessed or returned.recipients]

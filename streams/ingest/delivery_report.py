@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 
-from streams.ingest.letter import address, normal, parts, plain, text_of
+from streams.ingest.letter import address, children, normal, parts, plain, text_of
 
 STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 RECIPIENTS_MAX = 500
@@ -65,14 +65,10 @@ def report_in_text(text: str) -> Report | None:
 
 
 def _status_lines(part: Message) -> list[str]:
-    payload = part.get_payload()
-    blocks = payload if isinstance(payload, list) else [part]
     lines: list[str] = []
-    for block in blocks:
-        if not isinstance(block, Message):
-            continue
+    for block in children(part) or [part]:
         if block is not part:
-            lines += [f"{name}: {plain(value)}" for name, value in block.items()]
+            lines += [f"{name}: {plain(value)}" for name, value in block.raw_items()]
         lines += ["", *text_of(block).split("\n"), ""]
     return lines
 

@@ -15,20 +15,22 @@ import html
 import re
 from collections.abc import Iterator
 from email.message import Message
+from itertools import islice
 
-PARSED_BYTES_MAX = 1 << 20
+PARSED_BYTES_MAX = 1 << 19
 """Longer mails are read up to here: headers, notice and report of a bounce come first."""
-PARTS_MAX = 100
+PARTS_MAX = 50
+"""Deeper or longer structures are read up to here, as the parser's work is depth times lines."""
 HEADER_CHARACTERS_MAX = 20_000
 TEXT_CHARACTERS_MAX = 64_000
 LINE_CHARACTERS_MAX = 2_000
 
-_MULTIPART = re.compile(rb"^content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
+_HOLDER = re.compile(rb"^content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
 _MESSAGE_ID = re.compile(r"<([^<>\s]{1,900})>")
 _ADDRESS = re.compile(r"[^\s<>()\[\]\",:;@\\]{1,128}@[^\s<>()\[\]\",:;@\\]{1,255}")
-_TAG = re.compile(r"<[^<>]{0,2000}>")
-_INVISIBLE = re.compile(r"<(style|script|head)\b.{0,60000}?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?td|/?li|/?h\d)\b[^<>]{0,2000}>", re.IGNORECASE)
+_TAG_NAME = re.compile(r"/?[a-zA-Z0-9]{1,10}")
+_HIDDEN = frozenset({"style", "script", "head", "title"})
+_BREAKS = frozenset({"br", "p", "div", "tr", "td", "li", "h1", "h2", "h3", "h4", "table", "pre"})
 
 
 class Unreadable(Exception):  # noqa: N818 - a mail is unreadable; it is never raised out of streams.ingest
@@ -36,12 +38,12 @@ class Unreadable(Exception):  # noqa: N818 - a mail is unreadable; it is never r
 
 
 def parse(raw: bytes) -> Message:
-    """The mail in `raw`, its first `PARSED_BYTES_MAX` bytes. Raises `Unreadable`."""
+    """The mail in `raw`, up to `PARSED_BYTES_MAX` bytes and `PARTS_MAX` parts that hold others. Raises
+    `Unreadable`."""
     data = _normal_lines(raw[:PARSED_BYTES_MAX])
-    if len(_MULTIPART.findall(data)) > PARTS_MAX:
-        raise Unreadable(f"more than {PARTS_MAX} nested parts")
+    beyond = next(islice(_HOLDER.finditer(data), PARTS_MAX, None), None)
     try:
-        message = email.message_from_bytes(data)
+        message = email.message_from_bytes(data[: beyond.start()] if beyond else data)
     except (RecursionError, ValueError, LookupError, TypeError) as error:
         raise Unreadable(f"the mail cannot be taken apart: {type(error).__name__}") from error
     if not message.keys():
@@ -70,17 +72,19 @@ def plain(value: object) -> str:
             text = octets.decode()
         except UnicodeDecodeError:
             text = octets.decode("latin-1")
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    return " ".join(sound(text).split())
 
 
 def header(message: Message, name: str) -> str:
     """The first header of that name in one line, encoded words left as they are; empty if absent."""
-    return plain(message.get(name, ""))
+    return next(iter(headers(message, name)), "")
 
 
 def headers(message: Message, name: str) -> list[str]:
     """All headers of that name, topmost first."""
-    return [plain(value) for value in message.get_all(name, [])[:PARTS_MAX]]
+    wanted = name.lower()
+    raw = (value for one, value in message.raw_items() if one.lower() == wanted)
+    return [plain(value) for value in islice(raw, PARTS_MAX)]
 
 
 def decoded(text: str) -> str:
@@ -158,9 +162,19 @@ def parts(message: Message) -> Iterator[Message]:
             return
         part = waiting.pop(0)
         yield part
-        payload = part.get_payload()
-        if part.get_content_maintype() == "multipart" and isinstance(payload, list):
-            waiting = [one for one in payload if isinstance(one, Message)] + waiting
+        if part.get_content_maintype() == "multipart":
+            waiting = children(part) + waiting
+
+
+def children(part: Message) -> list[Message]:
+    """What the part holds: parts of a multipart, the mail of a message/rfc822, the blocks of a report."""
+    payload = part.get_payload() if part.is_multipart() else []
+    return [one for one in payload if isinstance(one, Message)] if isinstance(payload, list) else []
+
+
+def sound(text: str) -> str:
+    """`text` without the halves of characters that a wrong charset leaves."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def text_of(part: Message) -> str:
@@ -174,6 +188,26 @@ def text_of(part: Message) -> str:
     charset = part.get_content_charset() if part.get("content-type") else None
     text = _characters(octets[: TEXT_CHARACTERS_MAX * 4], charset)[: TEXT_CHARACTERS_MAX * 2]
     if part.get_content_subtype() == "html":
-        text = html.unescape(_TAG.sub(" ", _BREAK.sub("\n", _INVISIBLE.sub(" ", text))))
-    lines = text[:TEXT_CHARACTERS_MAX].replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        text = _without_markup(text)
+    lines = sound(text[:TEXT_CHARACTERS_MAX]).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line[:LINE_CHARACTERS_MAX] for line in lines)
+
+
+def _without_markup(text: str) -> str:
+    """The words of HTML: tags become spaces, those of blocks new lines; styles and scripts go."""
+    first, *pieces = text.split("<")
+    kept = [first]
+    hidden = ""
+    for piece in pieces:
+        inside, closed, words = piece.partition(">")
+        found = _TAG_NAME.match(inside)
+        if not (found and closed):
+            kept.append("" if hidden else "<" + piece)
+            continue
+        name = found[0].lower()
+        if not hidden:
+            hidden = "/" + name if name in _HIDDEN else ""
+        elif name == hidden:
+            hidden = ""
+        kept.append("" if hidden else ("\n" if name.strip("/") in _BREAKS else " ") + words)
+    return html.unescape("".join(kept))

@@ -6,6 +6,7 @@ This is the only module of ingest that opens files. What a mail means does not b
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from schemas.refusals import Reason, Refusal
 MAIL_BYTES_MAX = 64 << 20
 """A longer mail is cut there; what counts stands at its beginning."""
 
+_SEPARATOR = re.compile(rb"From \S+\s.*\d\d:\d\d")
+_QUOTED = re.compile(rb">+From ")
 _MAILDIR = ("cur", "new")
 
 
@@ -53,22 +56,22 @@ def _mails_of(file: Path) -> Iterator[tuple[str, bytes | Refusal]]:
 
 
 def split_mbox(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The mails in the lines of a file. A file that begins with a `From ` line is an mbox (RFC 4155): each
-    such line at the beginning or behind an empty line begins a mail, and `>From ` is what the writer of
-    the mbox made of `From `. Any other file is one mail, an empty one too."""
+    """The mails in the lines of a file. A file that begins with a line `From address time` is an mbox (RFC
+    4155): each such line behind an empty one begins a mail, and `>From ` is what the writer of the mbox
+    made of `From `. Any other file is one mail, an empty one too."""
     gathered: list[bytes] = []
     size = 0
     mbox = False
     blank = True
     for count, line in enumerate(lines):
-        separator = line.startswith(b"From ")
+        separator = bool(_SEPARATOR.match(line))
         mbox = mbox or (separator and count == 0)
         if mbox and separator and blank:
             if count:
                 yield b"".join(gathered)
             gathered, size = [], 0
         elif size < MAIL_BYTES_MAX:
-            gathered.append(line[1:] if mbox and line.lstrip(b">").startswith(b"From ") and line[:1] == b">" else line)
+            gathered.append(line[1:] if mbox and _QUOTED.match(line) else line)
             size += len(line)
         blank = not line.strip()
     yield b"".join(gathered)

@@ -15,11 +15,13 @@ from streams.ingest.delivery_report import STATUS_TYPES
 from streams.ingest.letter import (
     address,
     addresses,
+    children,
     header,
     headers,
     message_ids,
     own_id,
     parts,
+    sound,
     text_of,
     thread_root,
 )
@@ -53,11 +55,11 @@ def notice_of(message: Message) -> tuple[str, str]:
 def texts(message: Message) -> list[str]:
     """The texts of the mail in their order, HTML last, at least one; a part whose boundaries are missing
     is its text, and what stands around the parts counts where they have none."""
-    leaves = [part for part in parts(message) if isinstance(part.get_payload(), str)]
+    leaves = [part for part in parts(message) if not part.is_multipart()]
     own = [part for part in leaves if part.get_content_maintype() in ("text", "multipart")]
     readable = [part for part in own if part is message or not is_returned(part)]
     found = [text_of(part) for part in sorted(readable, key=lambda part: part.get_content_subtype() == "html")]
-    return [text for text in found if text.strip()] or [message.preamble or message.epilogue or ""]
+    return [text for text in found if text.strip()] or [sound(message.preamble or message.epilogue or "")]
 
 
 def is_returned(part: Message) -> bool:
@@ -101,20 +103,21 @@ def _attached(message: Message) -> Message | None:
 
 
 def _opened(part: Message) -> Message | None:
-    payload = part.get_payload()
-    if isinstance(payload, list):
-        inside = payload[0] if payload else None
-        if not isinstance(inside, Message):
-            return None
-        return inside if inside.keys() else _quoted(text_of(inside))
+    inside = next(iter(children(part)), None)
+    if inside is not None:
+        return inside if "Message-ID" in inside else _better(inside)
     return part if "Received" in part or "Message-ID" in part else _quoted(text_of(part))
+
+
+def _better(inside: Message) -> Message:
+    """The returned mail, or the headers in its body where a line without indent ended them too early."""
+    quoted = _quoted(text_of(inside))
+    return quoted if "Message-ID" in quoted and len(quoted.keys()) >= notice.HEADER_RUN_MIN else inside
 
 
 def _strayed(part: Message) -> Message | None:
     """The returned headers that a wrong boundary left among the fields of the report."""
-    payload = part.get_payload()
-    blocks = payload if isinstance(payload, list) else []
-    return next((one for one in blocks if isinstance(one, Message) and "Message-ID" in one), None)
+    return next((one for one in children(part) if "Message-ID" in one), None)
 
 
 def _quoted(text: str) -> Message:
