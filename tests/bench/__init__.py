@@ -1,0 +1,1 @@
+"""What the important things cost, each beside something comparable in the same run: `python -m tests.bench`."""

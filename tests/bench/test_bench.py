@@ -1,0 +1,36 @@
+"""Benchmarks run and say what they ran on; no test asserts a time."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+
+from tests.bench.__main__ import PARTS, main
+
+
+def test_a_figure_is_one_json_object_with_what_it_ran_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", "calendar_due_us"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    figure = json.loads(line)
+    assert figure["name"] == "calendar_due_us"
+    assert {"value", "unit", "baseline", "ratio", "ran_on"} <= figure.keys()
+    assert figure["ran_on"]["cores"] >= 1
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["calender_due_us"])
+    assert refused.value.code == 2
+    assert "known are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", PARTS)
+def test_every_part_that_is_registered_can_be_run(module: str) -> None:
+    assert callable(importlib.import_module(module).run)
+
+
+def test_each_name_is_measured_by_one_part() -> None:
+    names = [name for measured in PARTS.values() for name in measured]
+    assert len(names) == len(set(names))
