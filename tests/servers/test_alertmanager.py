@@ -35,6 +35,13 @@ def test_an_alert_sent_twice_is_held_and_notified_once_and_its_end_once(alertman
     assert "Waiting" not in [alert["labels"]["alertname"] for alert in alertmanager.alerts()]
 
 
+def test_alerts_sent_together_are_notified_apart(alertmanager: Alertmanager) -> None:
+    for name in ("First", "Second"):
+        fire(alertmanager, name)
+    wait_until(lambda: notified(alertmanager, "Second") == ["firing"], seconds=10, what="notified")
+    assert {len(request.json()["alerts"]) for request in alertmanager.pages.accepted} == {1}
+
+
 def test_amtool_sees_the_same_alerts(alertmanager: Alertmanager) -> None:
     fire(alertmanager, "SeenByAmtool")
     assert "SeenByAmtool" in alertmanager.amtool("alert", "query")
