@@ -118,9 +118,9 @@ def linked(world: World, contact: str) -> set[str]:
     return found
 
 
-def customer_id(world: World, contact: str) -> str | None:
+def customer_id(world: World, contact: str) -> str:
     """C19: the earliest explicit customer_id, else the earliest identity; a contact that has neither
-    belongs to whom the merge into it says, else to the customer of what was merged."""
+    belongs to whom the first merge into it says, else to the customer of what was merged, else to itself."""
     facts = world.own.get(contact, [])
     for fact in facts:
         if fact["data"].get("customer_id"):
@@ -130,10 +130,8 @@ def customer_id(world: World, contact: str) -> str | None:
             return customer_of(text, world.customers)
     for fact in sorted(world.merges.values(), key=lambda fact: fact["key"]):
         if fact["data"]["into"] == contact:
-            found = fact["data"].get("into_customer_id") or customer_id(world, fact["subject"])
-            if found:
-                return found
-    return None
+            return fact["data"].get("into_customer_id") or customer_id(world, fact["subject"])
+    return f"derived:contact:{contact}"
 
 
 def cut_of(world: World, contact: str) -> tuple[Key, str] | None:

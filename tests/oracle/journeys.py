@@ -21,7 +21,7 @@ def journeys_of(world: World, config: dict[str, Any], now: datetime) -> list[dic
     """Every journey of every customer, in order of customer and start."""
     alive = [name for name in families.contacts_of(world) if name not in world.merges]
     found = []
-    for customer in sorted({families.customer_id(world, name) or "" for name in alive} - {""}):
+    for customer in sorted({families.customer_id(world, name) for name in alive}):
         mine = [name for name in alive if families.customer_id(world, name) == customer]
         found += _journeys(world, config, customer, mine, now)
     return found

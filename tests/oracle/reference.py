@@ -16,7 +16,7 @@ Where the rules leave something open, this is what was decided, as a service des
     of a public message or an outbound bounce, `sender` only of the customer's message or an inbound bounce. Addresses
     compare without case and `mailto:`; an exact identity beats a domain; subdomains are not the domain. An
     explicit customer_id that no record knows stands, with tier null. A contact with facts by merge only
-    belongs to `into_customer_id`, else to the source's customer. A contact with none is refused `no_customer`.
+    belongs to `into_customer_id`, else to the source's customer. A contact with none is a derived customer's by its own id: nobody is dropped.
  5. Merges are taken in order (time, rank, source, id): a contact's first merge holds, one that would close a
     ring is ignored. A voided contact that is merged still moves its facts; a void of the source never voids
     the target. The first of merge and void (C21's order) gives reason and instant.
@@ -36,7 +36,7 @@ Where the rules leave something open, this is what was decided, as a service des
     (`answer_bounced` goes before every other reason of broken).
 13. An answer after a silent close leaves its verdict, and then a reopening starts no response clock.
 14. No `update` clock starts while the contact is resolved (until reopened): it would page for ever. An update
-    clock past due that is ended by resolving is broken with reason `resolved_late`. An update clock never
+    clock past due that is ended by resolving is broken with reason `resolved` too. An update clock never
     depends on whether a message waits.
 15. Resolving and reopening before the customer first wrote do nothing; the resolution clock starts at the first
     message. A reopening of a contact not resolved starts nothing.
@@ -129,9 +129,6 @@ def judge(
     world = families.world_of(facts, customers)
     outcomes = []
     for name in families.contacts_of(world):
-        if families.customer_id(world, name) is None:
-            counts["no_customer"] += len(world.own.get(name, []))
-            continue
         contact = _contact(world, name)
         judged = [_outcome(contact, clock, config, now) for clock in contact.history.clocks]
         outcomes += [outcome for outcome in judged if outcome is not None]
@@ -146,7 +143,6 @@ def _contact(world: World, name: str) -> Contact:
     family = families.family(lived, name)
     answers, bounced = families.answers_for(lived, name)
     customer = families.customer_id(world, name)
-    assert customer is not None
     tier = next((one.get("tier") for one in reversed(world.customers) if one["customer_id"] == customer), None)
     own = world.own.get(name, [])
     return Contact(
@@ -250,7 +246,7 @@ def _verdict(contact: Contact, clock: Clock, pick: Pick, due: datetime | None, n
         case "resolved", "resolution":
             in_time, why = ("kept", "resolved_in_time"), "resolved_late"
         case _:
-            in_time, why = ("void", "resolved"), "resolved_late"
+            in_time, why = ("void", "resolved"), "resolved"
     return ("broken", _why_broken(contact, clock, due, why)) if late else in_time
 
 

@@ -283,6 +283,8 @@ def test_an_update_runs_from_answer_to_answer() -> None:
     got = clocks(told("10 09:00 opened", "10 10:00 sent", "10 15:00 sent", "10 16:00 resolved"))
     assert verdict(got["update 1"]) == ("broken", "answered_late", "10 15:00")
     assert verdict(got["update 2"]) == ("void", "resolved", "10 16:00")
+    late = clocks(told("10 09:00 opened", "10 10:00 sent", "10 15:00 resolved"))
+    assert verdict(late["update 1"]) == ("broken", "resolved", "10 15:00")
 
 
 def test_an_answer_in_a_resolved_contact_starts_no_update() -> None:
@@ -491,6 +493,10 @@ def test_links_share_answers_transitively_within_one_customer() -> None:
 def test_a_customer_is_known_by_identity_where_no_event_names_one(sender: str, customer: str) -> None:
     got = clocks(told(f"10 10:00 opened sender={sender}", customer_id=None))
     assert got["first_response 1"]["customer_id"] == customer
+
+
+def test_nobody_is_dropped_for_having_no_identity_at_all() -> None:
+    assert clocks(told("10 10:00 opened", customer_id=None))["first_response 1"]["customer_id"] == "derived:contact:T"
 
 
 def test_an_explicit_customer_goes_before_an_earlier_identity() -> None:
