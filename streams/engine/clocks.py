@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from schemas.policies import Span, TargetName
 from streams.engine import timeline as facts
@@ -20,6 +20,8 @@ from streams.engine.timeline import Fact, Timeline
 OTHER: Final = "other"
 PAUSABLE: Final[tuple[TargetName, ...]] = ("resolution", "update")
 RESPONSES: Final[tuple[TargetName, ...]] = ("acknowledgement", "first_response", "next_response")
+_ATTRIBUTES: Final = ("channel", "priority", "queue")
+_CHANGES: Final = frozenset({facts.UPDATED, facts.CUSTOMER_CHANGED, facts.ASSIGNED})
 ANSWERABLE: Final[tuple[TargetName, ...]] = (*RESPONSES, "update")
 
 
@@ -94,6 +96,19 @@ class _Running:
     settled_us: int | None = None
 
 
+def attributes_at(timeline: Timeline, tiers: Sequence[Tier], at_us: int) -> Attributes:
+    """The contact's attributes at that instant, before the changes that happen at it (C21, C22)."""
+    attributes = first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
+    opened_us, names = _opening(timeline)
+    for item in timeline.facts:
+        if item.at_us >= at_us:
+            break
+        if item.type in _CHANGES:
+            keys = [key for key in _ATTRIBUTES if item.data.get(key) and not (item.at_us < opened_us and key in names)]
+            attributes = attributes._replace(**{key: item.data[key] for key in keys})
+    return attributes
+
+
 def assess(timeline: Timeline, policies: Policies, tiers: Sequence[Tier], now_us: int) -> Assessment:
     """The clocks of `timeline` at `now`. Facts later than `now` count; `now` only makes clocks late.
     Raises NeverOpens where a calendar has no open time left before its horizon."""
@@ -109,6 +124,7 @@ class _Reading:
         self.timeline = timeline
         self.policies = policies
         self.attributes = first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
+        self.opened_us, self.opened_names = _opening(timeline)
         self.changes = tiers[1:]
         self.clocks: list[_Running] = []
         self.running: dict[TargetName, _Running] = {}
@@ -119,7 +135,9 @@ class _Reading:
         self.unanswered_at_close = False
         self.silent: list[_Running] = []
         self.paused_us: int | None = None
-        self.assigned: str | None = None
+        self.changed: Attributes | None = None
+        self.changed_us = 0
+        self.assigned: tuple[int, str] | None = None
 
     def read(self) -> None:
         end = self.timeline.end
@@ -129,7 +147,10 @@ class _Reading:
                 break
             handler = _HANDLERS.get(item.type)
             if handler is not None:
+                if self.changed is not None and (item.type not in _CHANGES or item.at_us != self.changed_us):
+                    self._repick()
                 handler(self, item)
+        self._repick()
 
     def _all_facts(self) -> Sequence[Fact]:
         if not self.changes:
@@ -154,26 +175,24 @@ class _Reading:
             self._start_response(at_us)
 
     def attributes_changed(self, item: Fact) -> None:
-        data = item.data
-        changed = {key: data[key] for key in ("channel", "priority", "queue") if data.get(key) is not None}
-        self._repick(self.attributes._replace(**changed), item.at_us)
+        self._change(item, {key: item.data[key] for key in _ATTRIBUTES if item.data.get(key) is not None})
 
     def customer_changed(self, item: Fact) -> None:
-        self._repick(self.attributes._replace(tier=item.data["tier"], kind=item.data["kind"]), item.at_us)
+        self._change(item, {"tier": item.data["tier"], "kind": item.data["kind"]})
 
     def acknowledged(self, item: Fact) -> None:
         self._end("acknowledgement", item.at_us, "answer", item.data.get("agent_id"))
 
     def assigned_to(self, item: Fact) -> None:
-        if item.data.get("queue") is not None:
-            self.attributes_changed(item)
+        self.attributes_changed(item)
         agent_id = item.data.get("agent_id")
-        if agent_id is None:
-            return
-        self.assigned = agent_id
         clock = self.running.get("acknowledgement")
-        if clock and clock.policy and clock.policy.spec.assignment_acknowledges:
-            self._end("acknowledgement", item.at_us, "answer", agent_id)
+        if agent_id is None or clock is None:
+            return
+        self._repick()
+        if self.assigned is None:
+            self.assigned = (item.at_us, agent_id)
+        self._acknowledge_by_assignment()
 
     def paused(self, item: Fact) -> None:
         if self.paused_us is None:
@@ -201,11 +220,14 @@ class _Reading:
         self.unanswered_at_close = False
         if self.answered_us is None:
             self.answered_us = item.at_us
-        self._start("update", item.at_us)
+        if not self.resolved:
+            self._start("update", item.at_us)
 
     def resolved_or_closed(self, item: Fact) -> None:
         at_us, agent_id = item.at_us, item.data.get("agent_id")
         self._end_pause(at_us)
+        if not self.written:
+            return  # nothing was owed yet
         if self._waiting():
             self.unanswered_at_close = True
             self.silent += [self.running[t] for t in ("first_response", "next_response") if t in self.running]
@@ -245,6 +267,8 @@ class _Reading:
         self.silent.clear()
 
     def _start(self, target: TargetName, at_us: int) -> None:
+        if target == "acknowledgement":
+            self.assigned = None
         cycle = self.cycles[target] = self.cycles.get(target, 0) + 1
         clock = _Running(target, cycle, at_us, self.attributes, None, None)
         if target in PAUSABLE and self.paused_us is not None:
@@ -263,18 +287,35 @@ class _Reading:
             clock.policy, clock.span = policy, span
             clock.base_due_us = None if span is None else _base_due(policy.calendar, clock.start_us, span)
 
-    def _repick(self, attributes: Attributes, at_us: int) -> None:
-        if attributes == self.attributes:
+    def _change(self, item: Fact, changed: dict[str, Any]) -> None:
+        """Changes at one instant act together (C16): they are collected here and applied by `_repick`. What
+        `contact.opened` names holds from its contact's first message on, whatever was said before (C22)."""
+        if item.at_us < self.opened_us:
+            changed = {key: value for key, value in changed.items() if key not in self.opened_names}
+        if changed:
+            self.changed = (self.changed or self.attributes)._replace(**changed)
+            self.changed_us = item.at_us
+
+    def _repick(self) -> None:
+        attributes, self.changed = self.changed, None
+        if attributes is None or attributes == self.attributes:
             return
         self.attributes = attributes
         for clock in self.running.values():
             if clock.stuck:
                 continue
             due_us = _due(clock)
-            if due_us is not None and at_us > due_us:
+            if due_us is not None and self.changed_us > due_us:
                 clock.stuck = True
             else:
                 self._choose(clock, attributes)
+        self._acknowledge_by_assignment()
+
+    def _acknowledge_by_assignment(self) -> None:
+        """C5: assigning to a person acknowledges if the policy says so, also one picked later."""
+        clock = self.running.get("acknowledgement")
+        if self.assigned and clock and clock.policy and clock.policy.spec.assignment_acknowledges:
+            self._end("acknowledgement", self.assigned[0], "answer", self.assigned[1])
 
     def _end(self, target: TargetName, at_us: int, ended_by: str, agent_id: str | None) -> None:
         clock = self.running.pop(target, None)
@@ -283,7 +324,7 @@ class _Reading:
         if clock.paused_us is not None:
             clock.pauses.append((clock.paused_us, at_us))
             clock.paused_us = None
-        clock.ended_us, clock.ended_by, clock.agent_id = at_us, ended_by, agent_id or self.assigned
+        clock.ended_us, clock.ended_by, clock.agent_id = at_us, ended_by, agent_id
 
     def _end_pause(self, at_us: int) -> None:
         if self.paused_us is None:
@@ -348,7 +389,7 @@ class _Reading:
             open_us=policy.calendar.elapsed(running.start_us, until_us) - paused_us,
             wall_us=until_us - running.start_us,
             paused_us=paused_us,
-            agent_id=running.agent_id if running.ended_us is not None else self.assigned,
+            agent_id=running.agent_id,
             pauses=_all_pauses(running),
             bounced_us=max((bounce for _, bounce in running.taken_back), default=None),
             silently_closed=not voided and running.ended_by == "close" and running.target in RESPONSES,
@@ -378,6 +419,15 @@ _HANDLERS: Final = {
     facts.CLOSED: _Reading.resolved_or_closed,
     facts.REOPENED: _Reading.reopened,
 }
+
+
+def _opening(timeline: Timeline) -> tuple[int, tuple[str, ...]]:
+    """Since when what `contact.opened` names holds: from it or from an earlier message (C22)."""
+    opened = timeline.opened
+    if opened is None:
+        return 0, ()
+    messages = (f.at_us for f in timeline.facts if f.type in (facts.RECEIVED, facts.SENT))
+    return min(opened.at_us, next(messages, opened.at_us)), tuple(key for key in _ATTRIBUTES if opened.data.get(key))
 
 
 def first_attributes(timeline: Timeline, tier: Tier) -> Attributes:

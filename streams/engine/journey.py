@@ -11,25 +11,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import Tier, first_attributes
+from streams.engine.clocks import OTHER, Tier, attributes_at
 from streams.engine.policy import Attributes, Policies, Policy
 from streams.engine.timeline import Fact, Timeline
 
 # What shows that somebody of ours has a form: then it did not land where nobody will answer it.
-TOUCHES: Final = frozenset(
-    {
-        facts.ACKNOWLEDGED,
-        facts.ASSIGNED,
-        facts.SENT,
-        facts.PAUSED,
-        facts.RESUMED,
-        facts.RESOLVED,
-        facts.CLOSED,
-        facts.REOPENED,
-        facts.MERGED,
-        facts.LINKED,
-    }
-)
+TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT, facts.MERGED, facts.LINKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +90,8 @@ def _between_answers(
     waiting: list[_Try] = []
     for item in ordered:
         if isinstance(item, _Try):
-            waiting.append(item)
+            if not any((one.contact_id, one.bounced) == (item.contact_id, item.bounced) for one in waiting):
+                waiting.append(item)  # a contact is one attempt, however often the customer wrote in it
         elif waiting:
             found.append(_journey(customer_id, waiting, item, policies, now_us))
             waiting = []
@@ -124,42 +112,36 @@ def _tries(timeline: Timeline, living: Sequence[Timeline], policies: Policies, t
     if timeline.end is not None:
         return []  # spam, tests and duplicates were never owed an answer (C17)
     found = []
-    base: Attributes | None = None
     for item in timeline.facts:
-        bounced = is_inbound_bounce(item)
+        bounced = facts.is_inbound_bounce(item) and item.data.get("permanent", True)
         if not bounced and not item.is_customer_message:
             continue
-        base = base or first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
-        channel = "email" if bounced else item.data.get("channel") or base.channel
-        attributes = base._replace(channel=channel)
+        attributes = attributes_at(timeline, tiers, item.at_us)
+        if bounced and attributes.channel == OTHER:
+            attributes = attributes._replace(channel="email")
         form_due_us = None
-        if channel == "form" and item.type == facts.OPENED:
+        if attributes.channel == "form" and not bounced:
             form_due_us = _form_due(timeline, item, living, policies, attributes)
-        found.append(_Try(*item[:4], timeline.contact_id, channel, bounced, form_due_us, attributes))
+        found.append(_Try(*item[:4], timeline.contact_id, attributes.channel, bounced, form_due_us, attributes))
     return found
 
 
-def is_inbound_bounce(item: Fact) -> bool:
-    """A customer's mail that we bounced for good (C14)."""
-    return item.type == facts.BOUNCED and item.data.get("direction") == "inbound" and item.data.get("permanent", True)
-
-
 def _form_due(
-    timeline: Timeline, opened: Fact, living: Sequence[Timeline], policies: Policies, attributes: Attributes
+    timeline: Timeline, form: Fact, living: Sequence[Timeline], policies: Policies, attributes: Attributes
 ) -> int | None:
     """When a form becomes a dead end unless the customer is answered before, or None: it has a ticket."""
-    policy = policies.pick(attributes, opened.at_us)
+    policy = policies.pick(attributes, form.at_us)
     if policy is None or policy.dead_end_after_us is None:
         return None
-    due_us = policy.calendar.due(opened.at_us, policy.dead_end_after_us)
-    touched = any(item.type in TOUCHES and item.at_us <= due_us for item in timeline.facts)
-    if touched or any(_is_ticket_of(timeline, opened, other, due_us) for other in living):
+    due_us = policy.calendar.due(form.at_us, policy.dead_end_after_us)
+    touched = any(item.type in TOUCHES and form.at_us <= item.at_us <= due_us for item in timeline.facts)
+    if touched or any(_is_ticket_of(timeline, form, other, due_us) for other in living):
         return None
     return due_us
 
 
-def _is_ticket_of(form: Timeline, opened: Fact, other: Timeline, due_us: int) -> bool:
-    """Another contact that came of the form: it names it, is linked to it, or was opened in that time."""
+def _is_ticket_of(form: Timeline, sent: Fact, other: Timeline, due_us: int) -> bool:
+    """Another contact that came of the form: it names it, is linked to it, or began in that time."""
     if other.contact_id == form.contact_id:
         return False
     for item in other.facts:
@@ -169,8 +151,8 @@ def _is_ticket_of(form: Timeline, opened: Fact, other: Timeline, due_us: int) ->
             return True
         if item.type == facts.OPENED and item.data.get("source_ref") == form.contact_id:
             return True
-    first = other.opened
-    return first is not None and first.data.get("channel") != "form" and opened.at_us <= first.at_us <= due_us
+    first = next((f for f in other.facts if f.type in (facts.OPENED, facts.RECEIVED)), None)
+    return first is not None and first.data.get("channel") != "form" and sent.at_us <= first.at_us <= due_us
 
 
 def _journey(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from streams.engine import timeline as facts
 from streams.engine.clocks import Tier, assess
-from streams.engine.journey import is_inbound_bounce, journeys
+from streams.engine.journey import journeys
 from streams.engine.outcome import Content, Published, changes, digest, journey_content, outcome_content, superseded
 from streams.engine.policy import Policies
 from streams.engine.timeline import Contact, Fact, Timeline, timelines
@@ -74,7 +74,13 @@ class _Rehearsal:
             touched = [known.contact_id]
         for contact_id in touched:
             self._look_at_contact(contact_id, item.at_us)
-        if item.is_customer_message or item.is_answer or is_inbound_bounce(item) or self.entangled or item.rank > 1:
+        if (
+            item.is_customer_message
+            or item.is_answer
+            or facts.is_inbound_bounce(item)
+            or self.entangled
+            or item.rank > 1
+        ):
             self._look_at_journeys(item.at_us)
 
     def pass_time(self, until_us: int) -> None:

@@ -76,7 +76,7 @@ class Fact(NamedTuple):
     @property
     def is_answer(self) -> bool:
         """From a human of ours, public (C4); whether it bounced is not known here."""
-        return self.type == SENT and not self.data.get("automated") and self.data.get("public", True)
+        return self.type == SENT and not self.data.get("automated") and bool(self.data.get("public", True))
 
 
 ORDER: Final = itemgetter(0, 1, 2, 3)
@@ -113,11 +113,17 @@ def customer_of(facts: Iterable[Fact], contact_id: str, directory: Directory) ->
 
 def identity_in(item: Fact) -> str | None:
     """The customer's address or handle in a fact, or None: who wrote to us, or whom we wrote to."""
-    if item.rank == 0 or (item.type == BOUNCED and item.data["direction"] == "inbound"):
+    found = None
+    if item.is_customer_message or item.type == RECEIVED or is_inbound_bounce(item):
         found = item.data.get("sender")
-    else:
-        found = item.data.get("recipient")
+    elif (item.type == SENT and item.data.get("public", True)) or item.type == BOUNCED:
+        found = item.data.get("recipient") if item.data.get("direction") != "inbound" else None
     return None if found is None else str(found)
+
+
+def is_inbound_bounce(item: Fact) -> bool:
+    """A customer's mail that we bounced (C14)."""
+    return item.type == BOUNCED and item.data["direction"] == "inbound"
 
 
 @dataclass(slots=True)
@@ -158,14 +164,25 @@ def in_order(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def timelines(contacts: Mapping[str, Contact]) -> dict[str, Timeline]:
-    """The timeline of every contact of one customer (or of several, where merges cross customers)."""
+    """The timeline of every contact of one customer (or of several, where merges cross customers). A
+    contact that was merged away is seen as it was until then: with the merges and links made before."""
     if not _entangled(contacts.values()):
         return {contact_id: _alone(contact) for contact_id, contact in contacts.items()}
     merges = _Merges(contacts)
+    found = _gathered_world(contacts, merges, None)
+    for contact_id, (target, merge) in merges.into.items():
+        earlier = _Merges(contacts, merge)
+        found[contact_id] = _gathered_world(contacts, earlier, merge)[contact_id]
+        found[contact_id].end = _end_of(contacts[contact_id].facts, merge)
+        found[contact_id].merged_into = target
+    return found
+
+
+def _gathered_world(contacts: Mapping[str, Contact], merges: _Merges, before: Fact | None) -> dict[str, Timeline]:
     gathered = {contact_id: _gathered(contact, merges) for contact_id, contact in contacts.items()}
     for target in merges.targets_without_facts():
         gathered[target] = _gathered(_empty(target, merges, contacts), merges)
-    _share_answers(gathered, contacts, merges)
+    _share_answers(gathered, contacts, merges, before)
     return gathered
 
 
@@ -186,26 +203,26 @@ def _alone(contact: Contact) -> Timeline:
 
 
 def once_each(facts: Sequence[Fact]) -> Sequence[Fact]:
-    """Without repeats of a `message_id` (C6) and without any `contact.opened` but the first."""
+    """Each message once (C6): of those by a human, the first with a `message_id` holds, per direction. Only
+    a contact's first `contact.opened` opens it; what a later one names is an update at its instant."""
     seen: set[tuple[bool, str]] = set()
-    opened, repeated = False, []
-    for position, item in enumerate(facts):
-        if item.rank == 0 or item.type == SENT:
-            if item.type == OPENED:
-                if opened:
-                    repeated.append(position)
-                    continue
-                opened = True
-            message_id = item.data.get("message_id")
-            if message_id is not None:
-                key = (item.type == SENT, message_id)
-                if key in seen:
-                    repeated.append(position)
-                seen.add(key)
-    if not repeated:
-        return facts
-    drop = set(repeated)
-    return [item for position, item in enumerate(facts) if position not in drop]
+    opened, changed = False, False
+    kept: list[Fact] = []
+    for item in facts:
+        if item.type == OPENED and opened:
+            kept.append(item._replace(type=UPDATED, rank=RANK[UPDATED]))
+            changed = True
+            continue
+        opened = opened or item.type == OPENED
+        message_id = item.data.get("message_id")
+        if message_id is not None and (item.is_customer_message or item.is_answer):
+            key = (item.type == SENT, message_id)
+            if key in seen:
+                changed = True
+                continue
+            seen.add(key)
+        kept.append(item)
+    return in_order(kept) if changed else facts
 
 
 def taken_back(facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
@@ -226,16 +243,17 @@ def _answer_of(bounce: Fact, position: int, facts: Sequence[Fact]) -> Fact | Non
         return None
     message_id, recipient = data.get("message_id"), data.get("recipient")
     if message_id is not None:
-        for sent in facts:
-            if sent.type == SENT and sent.data.get("message_id") == message_id:
-                return sent if sent.is_answer else None
+        named = [sent for sent in facts if sent.type == SENT and sent.data.get("message_id") == message_id]
+        if named:
+            return next((sent for sent in named if sent.is_answer), None)
     if recipient is None:
         return None
-    address = normalised(recipient)
+    address = normalised(str(recipient))
+    earlier: Fact
     for earlier in reversed(facts[:position]):
         if earlier.is_answer:
             sent_to = earlier.data.get("recipient")
-            if sent_to is None or normalised(sent_to) == address:
+            if sent_to is None or normalised(str(sent_to)) == address:
                 return earlier
     return None
 
@@ -254,9 +272,9 @@ def _first_opened(facts: Iterable[Fact]) -> Fact | None:
 
 class _Merges:
     """Which contact lives on in which (C17): the first merge of a contact holds, chains are followed, and
-    a merge that would close a ring is ignored."""
+    a merge that would close a ring is ignored. `before` leaves out merges from that place in the order on."""
 
-    def __init__(self, contacts: Mapping[str, Contact]) -> None:
+    def __init__(self, contacts: Mapping[str, Contact], before: Fact | None = None) -> None:
         self.into: dict[str, tuple[str, Fact]] = {}
         self.members: dict[str, list[str]] = {}
         self._contacts = contacts
@@ -265,6 +283,8 @@ class _Merges:
         ]
         for merge, source in sorted(merges, key=lambda pair: (ORDER(pair[0]), pair[1])):
             target = merge.data["into"]
+            if before is not None and ORDER(merge) >= ORDER(before):
+                break
             if source not in self.into and self.root(target) != source:
                 self.into[source] = (target, merge)
                 self.members.setdefault(target, []).append(source)
@@ -275,24 +295,17 @@ class _Merges:
             contact_id = self.into[contact_id][0]
         return contact_id
 
-    def merge_of(self, contact_id: str) -> Fact | None:
-        """The merge that ended this contact, or None."""
-        found = self.into.get(contact_id)
-        return found[1] if found else None
-
     def targets_without_facts(self) -> list[str]:
         """Contacts that are known only because something was merged into them."""
         return [target for target in self.members if target not in self._contacts]
 
-    def moved_into(self, contact_id: str, until: End | None) -> list[Fact]:
-        """Facts that merging brought here, of whole chains; merges after `until` bring nothing."""
+    def moved_into(self, contact_id: str) -> list[Fact]:
+        """Facts that merging brought here, of whole chains."""
         moved: list[Fact] = []
         for source in self.members.get(contact_id, ()):
-            merge = self.into[source][1]
-            if until is None or (merge.at_us, merge.rank) <= (until.at_us, until.rank):
-                own = self._contacts[source].facts
-                moved += [travelled for item in own if (travelled := _moved(item, _first_opened(own)))]
-                moved += self.moved_into(source, until)
+            own = self._contacts[source].facts
+            moved += [travelled for item in own if (travelled := _moved(item, _first_opened(own)))]
+            moved += self.moved_into(source)
         return moved
 
 
@@ -308,17 +321,14 @@ def _moved(item: Fact, opened: Fact | None) -> Fact | None:
 
 
 def _gathered(contact: Contact, merges: _Merges) -> Timeline:
-    merge = merges.merge_of(contact.contact_id)
-    end = _end_of(contact.facts, merge)
-    facts = once_each(in_order([*contact.facts, *merges.moved_into(contact.contact_id, end if merge else None)]))
+    facts = once_each(in_order([*contact.facts, *merges.moved_into(contact.contact_id)]))
     return Timeline(
         contact.contact_id,
         contact.customer_id,
         facts,
         taken_back(facts),
-        end,
+        _end_of(contact.facts, None),
         _first_opened(contact.facts),
-        merges.into[contact.contact_id][0] if merge else None,
     )
 
 
@@ -329,29 +339,32 @@ def _empty(target: str, merges: _Merges, contacts: Mapping[str, Contact]) -> Con
     return Contact(target, customer)
 
 
-def _share_answers(gathered: dict[str, Timeline], contacts: Mapping[str, Contact], merges: _Merges) -> None:
+def _share_answers(
+    gathered: dict[str, Timeline], contacts: Mapping[str, Contact], merges: _Merges, before: Fact | None
+) -> None:
     """Give every contact the answers of those that it is linked with: symmetric, transitive, within one
     customer, retroactive (C17)."""
-    groups = _linked(gathered, contacts, merges)
-    answers = {
-        root: [f for f in gathered[root].facts if f.is_answer and (f.source, f.id) not in gathered[root].taken_back]
-        for group in groups
-        for root in group
-        if root in gathered
-    }
-    for group in groups:
-        for contact_id, timeline in gathered.items():
-            root = merges.root(contact_id)
-            if root in group:
-                shared = [f for other in group if other != root for f in answers.get(other, ())]
-                if shared:
-                    timeline.facts = once_each(in_order([*timeline.facts, *shared]))
+    for group in _linked(gathered, contacts, merges, before):
+        answers = {
+            root: [f for f in gathered[root].facts if f.is_answer and (f.source, f.id) not in gathered[root].taken_back]
+            for root in group
+            if root in gathered
+        }
+        for root in answers:
+            shared = [f for other in sorted(group) if other != root for f in answers.get(other, ())]
+            if shared:
+                timeline = gathered[root]
+                timeline.facts = once_each(in_order([*timeline.facts, *shared]))
 
 
-def _linked(gathered: Mapping[str, Timeline], contacts: Mapping[str, Contact], merges: _Merges) -> list[set[str]]:
+def _linked(
+    gathered: Mapping[str, Timeline], contacts: Mapping[str, Contact], merges: _Merges, before: Fact | None
+) -> list[set[str]]:
     groups: list[set[str]] = []
     for contact_id, contact in contacts.items():
         for link in (f for f in contact.facts if f.type == LINKED):
+            if before is not None and ORDER(link) >= ORDER(before):
+                continue
             here, there = merges.root(contact_id), merges.root(link.data["contact_id"])
             known = gathered.get(there)
             if here == there or (known is not None and known.customer_id != gathered[here].customer_id):
