@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-FIRST_DAY, LAST_DAY = date(2016, 2, 1), date(2017, 12, 31)
+FIRST_DAY, LAST_DAY = date(2016, 2, 1), date(2017, 5, 1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Public holidays of Portugal on weekdays and weekends, from the law of 2016 (Lei n.º 8/2016), written out by hand.
 PORTUGAL = {
@@ -318,9 +318,8 @@ class Incident:
             self.promises.settle(clock, at, silent)
 
 
-def outcomes(lines: Iterable[str], config: Mapping[str, Any], zone: str, until: int | None = None) -> dict[Any, Clock]:
+def outcomes(lines: Iterable[str], promises: Promises, zone: str, until: int | None = None) -> dict[Any, Clock]:
     """Every clock of the log by (incident, target, cycle), at `until` or at the log's last fact."""
-    promises = Promises(config)
     incidents = facts_by_incident(lines, zone)
     now = max(fact.at for facts in incidents.values() for fact in facts) if until is None else until
     found = {}
@@ -341,7 +340,7 @@ def totals(clocks: Iterable[Clock]) -> dict[str, dict[str, dict[str, int]]]:
 def main(log: str, config: str, zone: str = "UTC") -> None:
     opened = gzip.open if log.endswith(".gz") else open
     with opened(log, "rt", encoding="utf-8", newline="") as lines:
-        found = outcomes(lines, yaml.safe_load(Path(config).read_text(encoding="utf-8")), zone)
+        found = outcomes(lines, Promises(yaml.safe_load(Path(config).read_text(encoding="utf-8"))), zone)
     print(json.dumps(totals(found.values()), indent=1, sort_keys=True))
 
 

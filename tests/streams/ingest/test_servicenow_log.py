@@ -158,10 +158,14 @@ def as_outcome(clock: oracle.Clock) -> dict[str, Any]:
     }
 
 
-def slice_outcomes(until: datetime | None = None) -> dict[Any, oracle.Clock]:
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def promises() -> oracle.Promises:
+    return oracle.Promises(yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
+
+
+def slice_outcomes(promises: oracle.Promises, until: datetime | None = None) -> dict[Any, oracle.Clock]:
     with SLICE.open(encoding="utf-8", newline="") as lines:
-        return oracle.outcomes(lines, config, ZONE, until and int(until.timestamp()))
+        return oracle.outcomes(lines, promises, ZONE, until and int(until.timestamp()))
 
 
 def shuffled_and_doubled(events: list[Event], seed: int) -> list[Event]:
@@ -171,22 +175,20 @@ def shuffled_and_doubled(events: list[Event], seed: int) -> list[Event]:
     return many
 
 
-needs_replay = pytest.mark.skipif(not (ROOT / "streams/cli.py").exists(), reason="heardback replay is not there")
+def test_the_clocks_of_the_slice_are_those_of_an_independent_computation(
+    promises: oracle.Promises, tmp_path: Path
+) -> None:
+    compare(replay(slice_events(), tmp_path / "all"), slice_outcomes(promises))
 
 
-@needs_replay
-def test_the_clocks_of_the_slice_are_those_of_an_independent_computation(tmp_path: Path) -> None:
-    compare(replay(slice_events(), tmp_path / "all"), slice_outcomes())
-
-
-@needs_replay
 @pytest.mark.parametrize("until", ["2016-03-29T12:00:00Z", "2016-03-29T17:00:00Z", "2016-03-31T09:30:00Z"])
-def test_the_clocks_of_the_slice_are_right_while_they_run(tmp_path: Path, until: str) -> None:
+def test_the_clocks_of_the_slice_are_right_while_they_run(
+    promises: oracle.Promises, tmp_path: Path, until: str
+) -> None:
     out = replay(slice_events(), tmp_path / "some", "--until", until)
-    compare(out, slice_outcomes(datetime.fromisoformat(until)))
+    compare(out, slice_outcomes(promises, datetime.fromisoformat(until)))
 
 
-@needs_replay
 def test_a_shuffled_and_doubled_slice_gives_the_same_bytes(tmp_path: Path) -> None:
     events = slice_events()
     once = replay(events, tmp_path / "once")
@@ -222,13 +224,11 @@ def test_the_whole_log_says_what_an_independent_reading_says(whole: tuple[list[E
         assert read_as_facts(whole[0]) == oracle_facts(oracle.facts_by_incident(lines, ZONE))
 
 
-@needs_replay
 def test_the_clocks_of_the_whole_log_are_those_of_an_independent_computation_in_any_order(
-    whole: tuple[list[Event], Tally], tmp_path: Path
+    whole: tuple[list[Event], Tally], promises: oracle.Promises, tmp_path: Path
 ) -> None:
     once = replay(whole[0], tmp_path / "once")
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     with gzip.open(WHOLE, "rt", encoding="utf-8", newline="") as lines:
-        compare(once, oracle.outcomes(lines, config, ZONE))
+        compare(once, oracle.outcomes(lines, promises, ZONE))
     again = replay(shuffled_and_doubled(whole[0], 7), tmp_path / "again")
     assert (again / "outcomes.jsonl").read_bytes() == (once / "outcomes.jsonl").read_bytes()
