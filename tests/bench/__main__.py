@@ -42,7 +42,7 @@ def _run(module: str, wanted: set[str], *, quick: bool) -> bool:
         for figure in importlib.import_module(module).run(quick):
             if figure["name"] in wanted:
                 print(json.dumps({**figure, "quick": quick, "ran_on": ran_on()}), flush=True)
-    except Exception:  # a part that fails must not hide the others
+    except Exception:  # noqa: BLE001 - a part that fails must not hide the others
         traceback.print_exc(file=sys.stderr)
         return False
     return True

@@ -41,10 +41,12 @@ def run(quick: bool) -> Iterator[dict[str, Any]]:
     ends = [start + chance.randrange(3600, 14 * 86_400) * SECOND_US for start in starts]
 
     def their_due(start: datetime, length: timedelta) -> datetime:
-        return start + peer.BusinessTimeDelta(theirs, timedelta=length)
+        due: datetime = start + peer.BusinessTimeDelta(theirs, timedelta=length)
+        return due
 
     def their_elapsed(start: datetime, end: datetime) -> timedelta:
-        return theirs.difference(start, end).timedelta
+        open_time: timedelta = theirs.difference(start, end).timedelta
+        return open_time
 
     due = list(zip(starts, lengths, strict=True))
     _must_agree([from_us(ours.due(*q)) for q in due], [their_due(from_us(s), _length(n)) for s, n in due], due)
