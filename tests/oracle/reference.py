@@ -16,7 +16,8 @@ Where the rules leave something open, this is what was decided, as a service des
     of a public message or an outbound bounce, `sender` only of the customer's message or an inbound bounce. Addresses
     compare without case and `mailto:`; an exact identity beats a domain; subdomains are not the domain. An
     explicit customer_id that no record knows stands, with tier null. A contact with facts by merge only
-    belongs to `into_customer_id`, else to the source's customer. A contact with none is a derived customer's by its own id: nobody is dropped.
+    belongs to `into_customer_id`, else to the source's customer. A contact with none is a derived customer's
+    by its own id: nobody is dropped.
  5. Merges are taken in order (time, rank, source, id): a contact's first merge holds, one that would close a
     ring is ignored. A voided contact that is merged still moves its facts; a void of the source never voids
     the target. The first of merge and void (C21's order) gives reason and instant.
