@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.wheel, pytest.mark.slow]
 
 SOURCE = Path(__file__).parents[2]
 PACKAGES = ("schemas", "streams", "alerting")
+COMMANDS = ("demo", "run", "worker", "replay", "explain", "import", "check", "schema", "dead-letters")
 INSTALL_SECONDS = 300
 COMMAND_SECONDS = 180
 
@@ -75,12 +76,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return Installed(wheel=wheel, sources=tuple(listed.split()), folder=folder)
 
 
-@pytest.fixture
-def commands(installed: Installed) -> Installed:
-    """The same, for what needs the console script."""
-    if not (SOURCE / "streams" / "cli.py").exists():
-        pytest.skip("this tree has no streams/cli.py")
-    return installed
+def need_command(installed: Installed, name: str) -> None:
+    """Skips a test of a command that this version does not list."""
+    if f" {name} " not in installed.run("heardback", "--help"):
+        pytest.skip(f"heardback has no command {name}")
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(installed: Installed) -> None:
@@ -98,20 +97,22 @@ def test_the_packages_are_imported_from_the_wheel(installed: Installed) -> None:
         assert Path(file).is_relative_to(installed.folder / "venv"), f"{name} comes from {file}"
 
 
-def test_help_names_the_commands(commands: Installed) -> None:
-    shown = commands.run("heardback", "--help")
-    for command in ("demo", "run", "worker", "replay", "explain", "import", "check", "schema", "dead-letters"):
-        assert command in shown
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_each_command_with_an_example(installed: Installed, command: str) -> None:
+    need_command(installed, command)
+    assert f"heardback {command}" in installed.run("heardback", command, "--help").split("Usage:")[1].partition("\n")[2]
 
 
-def test_the_schemas_are_written_from_the_wheel(commands: Installed) -> None:
-    commands.run("heardback", "schema", "--out", str(commands.folder / "schemas-out"))
-    written = list((commands.folder / "schemas-out").rglob("*.json"))
+def test_the_schemas_are_written_from_the_wheel(installed: Installed) -> None:
+    need_command(installed, "schema")
+    installed.run("heardback", "schema", "--out", "schemas-out")
+    written = list((installed.folder / "schemas-out").rglob("*.json"))
     assert written
     assert all(json.loads(file.read_bytes()) for file in written)
 
 
-def test_a_replay_of_two_events_keeps_the_promise(commands: Installed) -> None:
+def test_a_replay_of_two_events_keeps_the_promise(installed: Installed) -> None:
+    need_command(installed, "replay")
     event = {"specversion": "1.0", "source": "/desk", "subject": "T-1"}
     asked = {"id": "1", "type": "contact.opened", "time": "2026-11-10T10:00:00Z"}
     answered = {"id": "2", "type": "message.sent", "time": "2026-11-10T10:30:00Z"}
@@ -119,13 +120,14 @@ def test_a_replay_of_two_events_keeps_the_promise(commands: Installed) -> None:
         event | asked | {"data": {"customer_id": "c-1", "channel": "ticket"}},
         event | answered | {"data": {"customer_id": "c-1", "agent_id": "a-1"}},
     ]
-    (commands.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    (commands.folder / "heardback.yaml").write_text(CONFIG, encoding="utf-8")
-    commands.run("heardback", "replay", "events.jsonl", "--config", "heardback.yaml", "--out", "replayed")
-    outcomes = (commands.folder / "replayed" / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
+    (installed.folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (installed.folder / "heardback.yaml").write_text(CONFIG, encoding="utf-8")
+    installed.run("heardback", "replay", "events.jsonl", "--config", "heardback.yaml", "--out", "replayed")
+    outcomes = (installed.folder / "replayed" / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
     [outcome] = [json.loads(line) for line in outcomes]
     assert (outcome["target"], outcome["verdict"], outcome["open_seconds"]) == ("first_response", "kept", 1800.0)
 
 
-def test_the_demo_runs_to_its_end_from_the_wheel(commands: Installed) -> None:
-    assert commands.run("heardback", "demo", "--exit")
+def test_the_demo_runs_to_its_end_from_the_wheel(installed: Installed) -> None:
+    need_command(installed, "demo")
+    assert installed.run("heardback", "demo", "--exit")
