@@ -34,11 +34,7 @@ def world_of(facts: list[Fact], customers: list[dict[str, Any]]) -> World:
     for fact in sorted(facts, key=lambda fact: fact["key"]):
         own[fact["subject"]].append(fact)
     links = [fact for fact in facts if fact["type"] == "contact.linked"]
-    world = World(own=dict(own), customers=customers, merges=_accepted_merges(facts), links=links)
-    for contact in contacts_of(world):
-        if contact not in world.merges:
-            world.taken_back |= _taken_back(family(world, contact))
-    return world
+    return _with_bounces(World(own=dict(own), customers=customers, merges=_accepted_merges(facts), links=links))
 
 
 def contacts_of(world: World) -> list[str]:
@@ -55,7 +51,7 @@ def without_merge_of(world: World, source: str) -> World:
         if contact != source and not (root(world, contact, until=source) == source and fact["key"] > gone["key"])
     }
     links = [fact for fact in world.links if fact["key"] < gone["key"]]
-    return replace(world, merges=merges, links=links)
+    return _with_bounces(replace(world, merges=merges, links=links))
 
 
 def root(world: World, contact: str, until: str | None = None) -> str:
@@ -141,6 +137,11 @@ def cut_of(world: World, contact: str) -> tuple[Key, str] | None:
     if contact in world.merges:
         cuts.append((world.merges[contact]["key"], "merged"))
     return min(cuts, default=None)
+
+
+def _with_bounces(world: World) -> World:
+    living = [contact for contact in contacts_of(world) if contact not in world.merges]
+    return replace(world, taken_back={one for contact in living for one in _taken_back(family(world, contact))})
 
 
 def _accepted_merges(facts: list[Fact]) -> dict[str, Fact]:

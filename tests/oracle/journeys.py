@@ -65,7 +65,7 @@ def _finished(
     end = journey["ended_at"] or now
     policies = [_judge(world, config, one) for one in journey["attempts"]]
     for attempt, policy in zip(journey["attempts"], policies, strict=True):
-        if attempt["dead_end"] == "bounced" and attempt["channel"] == "other":
+        if attempt["dead_end"] == "bounced":
             attempt["channel"] = "email"
         if attempt["channel"] == "form" and attempt["dead_end"] is None and policy and policy.get("dead_end_after"):
             calendar = config["calendars"][policy["calendar"]]
