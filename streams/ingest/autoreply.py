@@ -18,6 +18,7 @@ _PRESENT = (
     "X-Vacation", "X-Away-Message", "X-POST-MessageClass",
 )  # fmt: skip
 _VALUES = (
+    ("From", re.compile(r"(?:^|<)\s*mail(?:er)?[._-]?daemon(?:@|>|$)", re.IGNORECASE)),
     ("X-Auto-Response-Suppress", re.compile(r"\b(?:all|oof|autoreply)\b", re.IGNORECASE)),
     ("Delivered-To", re.compile(r"^autoresponder$", re.IGNORECASE)),
     ("X-Apple-Action", re.compile(r"vacation", re.IGNORECASE)),
@@ -38,7 +39,7 @@ _SUBJECT = re.compile(
 def is_automated(message: Message) -> bool:
     """Whether a machine wrote the mail: Auto-Submitted other than `no` (RFC 3834, 5), which decides
     alone where it is given; else the usual headers, list and newsletter headers (RFC 2919, 2369), a
-    report (RFC 6522; read receipts among them) or the null return path (RFC 5321, 4.5.5).
+    report (RFC 6522; read receipts among them), a mail system as sender or the null return path (RFC 5321, 4.5.5).
 
     A subject may be a person's words: it counts only on a mail that answers another, and not behind a
     `Re:`, which a person's answer to an automatic reply has."""

@@ -213,8 +213,7 @@ def _by_notice(message: Message) -> Bounce | None:
     name its recipients itself."""
     text, tail = notice_of(message)
     subject = decoded(header(message, "Subject"))
-    tells = notice.tells_failure(text) or (_SUBJECT.search(subject) and notice.tells_failure(subject))
-    if not (tells and is_notification(message)) or says_automatic_reply(message):
+    if not _tells_failure(message, text, subject) or says_automatic_reply(message):
         return None
     returned = returned_in(message, text, tail, None)
     delayed = notice.tells_delay(f"{subject}\n{text}")
@@ -224,6 +223,17 @@ def _by_notice(message: Message) -> Bounce | None:
         return None
     failures = _once(_told(one, delayed=delayed) for one in found)
     return Bounce(failures=tuple(failures), not_failures=(), returned=returned, dates=())
+
+
+def _tells_failure(message: Message, text: str, subject: str) -> bool:
+    """Whether a notification tells a failure: in words, or by a code in whatever language from a mail
+    system itself."""
+    if not is_notification(message):
+        return False
+    if notice.tells_failure(text) or notice.tells_failure(subject) or "X-Failed-Recipients" in message:
+        return True
+    coded = notice.status_of(text) or notice.reply_of(text)
+    return bool(coded) and is_daemon(message)
 
 
 def _complaints(message: Message, text: str, returned: Returned, *, guess: bool) -> list[notice.Complaint]:

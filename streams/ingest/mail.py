@@ -7,7 +7,7 @@ disk does not belong here, nor who the customer is: events name addresses (C19).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
@@ -217,6 +217,7 @@ def _located(refusal: Refusal, origin: str) -> Refusal:
     return Refusal(reason=refusal.reason, detail=f"{origin}: {refusal.detail}", field=refusal.field)
 
 
-def read_mails(mails: Iterable[tuple[str, bytes]], ours: Ours) -> Iterable[Reading]:
-    """`read_mail` for each (origin, bytes)."""
-    return (read_mail(raw, origin=origin, ours=ours) for origin, raw in mails)
+def read_mails(mails: Iterable[tuple[str, bytes | Refusal]], ours: Ours) -> Iterator[Reading]:
+    """`read_mail` for each (origin, bytes), as `mailbox.messages_in` gives them; its refusals pass through."""
+    for origin, raw in mails:
+        yield Reading(refusals=(raw,)) if isinstance(raw, Refusal) else read_mail(raw, origin=origin, ours=ours)

@@ -77,6 +77,13 @@ _FAILURE = any_of(
     r"account is (?:disabled|locked|temporarily limited)",
     r"rejected by a remote|was automatically rejected",
     r"group you tried to contact",
+    r"unzustellbar|nicht zugestellt|zustellung .{0,40}fehlgeschlagen",
+    r"non remis|non distribu|échec de (?:la )?(?:remise|distribution)|n.a pas pu être (?:remis|distribu|envoy)",
+    r"no (?:se )?(?:ha )?(?:pudo|podido) (?:ser )?entrega|no entregad",
+    r"mancato recapito|impossibile (?:recapitare|consegnare)",
+    r"não (?:foi possível entregar|entregue|pôde ser entregue)|niet (?:worden )?(?:bezorgd|afgeleverd)",
+    r"не (?:было |может быть )?доставлен|недоставлен|не удалось доставить",
+    r"配信(?:不能|できません|エラー|に失敗)|届けられません|送信できません|無法(?:投|傳)遞|无法投递|投递失败|退信",
     r"loop alert",
 )
 _DELAY = any_of(

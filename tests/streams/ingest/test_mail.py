@@ -117,6 +117,7 @@ def test_our_first_mail_opens_a_contact_with_the_customer():
         {"x_autoreply": "yes"},
         {"x_autorespond": "x"},
         {"return_path": "<>"},
+        {"from": "Mailer <MAILER-DAEMON@relay.example>"},
         {"list_id": "<news.customer.example>"},
         {"list_unsubscribe": "<mailto:off@customer.example>"},
         {"subject": "Out of office: Re: Help", "in_reply_to": "<first@customer.example>"},

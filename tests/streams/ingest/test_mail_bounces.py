@@ -332,6 +332,8 @@ def notice(text: str, **headers: str) -> Reading:
         ("did not reach the following recipient(s):\n\nann@c.example on Tue, 10 Nov 2026 10:00:00 +0000", "5.0.0"),
         (">>> RCPT TO:<ann@c.example>\n<<< 550 No such user here", "5.0.0"),
         ("550 5.1.1 unknown user <ann@c.example>", "5.1.1"),
+        ("Die Nachricht an folgende Adresse ist unzustellbar:\n<ann@c.example>:\nkeine Postfach", "5.0.0"),
+        ("Viesti:\n<ann@c.example>:\n550 5.1.1 tuntematon", "5.1.1"),
         (">>> ann@c.example  <ann@c.example>\n\n550 sorry, no such user (#5.1.1 - chkusr)", "5.1.1"),
     ],
 )

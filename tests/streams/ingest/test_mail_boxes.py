@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from schemas.refusals import Reason, Refusal
+from streams.ingest.mail import Ours, read_mails
 from streams.ingest.mailbox import messages_in
 
 ONE = b"From: a@b.c\n\nOne\n"
-TWO = b"From: a@b.c\n\nFrom here on\nit is\n\n>From quoted\n>>From twice\n"
+TWO = b"From: a@b.c\n\nFrom here on\nFrom you at 10:02\nit is\n\n>From quoted\n>>From twice\n"
 MBOX = b"From a@b.c Tue Nov 10 10:02:00 2026\n" + ONE + b"\nFrom d@e.f Tue Nov 10 10:03:00 2026\r\n" + TWO
 
 
@@ -61,6 +62,8 @@ def test_a_truncated_archive_gives_a_refusal_and_the_rest_of_the_folder(tmp_path
     found = mails(tmp_path)
     assert found[-1] == ONE
     assert [raw.reason for raw in found if isinstance(raw, Refusal)] == [Reason.BROKEN_GZIP]
+    refusals = [refusal for reading in read_mails(messages_in(tmp_path), Ours()) for refusal in reading.refusals]
+    assert Reason.BROKEN_GZIP in [refusal.reason for refusal in refusals]
 
 
 def test_a_missing_path_is_the_environments_fault(tmp_path: Path):
