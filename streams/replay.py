@@ -25,7 +25,7 @@ from streams.engine.journey import by_customer, journeys
 from streams.engine.outcome import Content, instant_text, journey_content, outcome_content
 from streams.engine.policy import Policies
 from streams.engine.rehearsal import Said, rehearse, url_of
-from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_order, timelines
+from streams.engine.timeline import Contact, Fact, customers_of, fact_of, in_order, timelines
 
 AlertsOf = Callable[[Sequence[Said]], list[Content]]
 
@@ -167,11 +167,9 @@ def _contacts(
             refused.append(Refused(item.line, too_large(bytes_max)))
         else:
             gathered[item.contact_id].append(item.fact)
-    contacts = {}
-    for contact_id in sorted(gathered):
-        ordered = in_order(gathered[contact_id])
-        contacts[contact_id] = Contact(contact_id, customer_of(ordered, contact_id, directory), ordered)
-    return contacts
+    ordered = {contact_id: in_order(gathered[contact_id]) for contact_id in sorted(gathered)}
+    customers = customers_of(ordered, directory)
+    return {contact_id: Contact(contact_id, customers[contact_id], own) for contact_id, own in ordered.items()}
 
 
 def fact_bytes(item: Fact) -> int:

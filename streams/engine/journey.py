@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import OTHER, Tier, attributes_at
+from streams.engine.clocks import Tier, attributes_at
 from streams.engine.policy import Attributes, Policies, Policy
 from streams.engine.timeline import Fact, Timeline
 
@@ -117,7 +117,7 @@ def _tries(timeline: Timeline, living: Sequence[Timeline], policies: Policies, t
         if not bounced and not item.is_customer_message:
             continue
         attributes = attributes_at(timeline, tiers, item.at_us)
-        if bounced and attributes.channel == OTHER:
+        if bounced:
             attributes = attributes._replace(channel="email")
         form_due_us = None
         if attributes.channel == "form" and not bounced:
@@ -134,8 +134,11 @@ def _form_due(
     if policy is None or policy.dead_end_after_us is None:
         return None
     due_us = policy.calendar.due(form.at_us, policy.dead_end_after_us)
-    touched = any(item.type in TOUCHES and form.at_us <= item.at_us <= due_us for item in timeline.facts)
-    if touched or any(_is_ticket_of(timeline, form, other, due_us) for other in living):
+    touched = any(
+        item.type in TOUCHES and (item.type == facts.LINKED or form.at_us <= item.at_us <= due_us)
+        for item in timeline.facts
+    )
+    if touched or timeline.joined or any(_is_ticket_of(timeline, form, other, due_us) for other in living):
         return None
     return due_us
 
@@ -145,11 +148,9 @@ def _is_ticket_of(form: Timeline, sent: Fact, other: Timeline, due_us: int) -> b
     if other.contact_id == form.contact_id:
         return False
     for item in other.facts:
-        if item.at_us > due_us:
-            break
-        if item.type == facts.LINKED and item.data.get("contact_id") == form.contact_id:
-            return True
-        if item.type == facts.OPENED and item.data.get("source_ref") == form.contact_id:
+        if item.type == facts.LINKED and item.data["contact_id"] == form.contact_id:
+            return True  # links are retroactive (C17)
+        if item.type == facts.OPENED and item.data.get("source_ref") == form.contact_id and item.at_us <= due_us:
             return True
     first = next((f for f in other.facts if f.type in (facts.OPENED, facts.RECEIVED)), None)
     return first is not None and first.data.get("channel") != "form" and sent.at_us <= first.at_us <= due_us
@@ -161,7 +162,7 @@ def _journey(
     first = tries[0]
     until_us = answer.at_us if answer else max(now_us, tries[-1].at_us)
     attempts = tuple(_attempt(item, until_us) for item in tries)
-    policy = next((p for p in (policies.pick(item.attributes, item.at_us) for item in tries) if p), None)
+    policy = policies.pick(first.attributes, first.at_us)
     pending = [t.form_due_us for t in tries if t.form_due_us is not None and t.form_due_us >= until_us]
     wall_us = until_us - first.at_us
     return Journey(

@@ -33,8 +33,7 @@ VOIDED: Final = "contact.voided"
 RATED: Final = "contact.rated"
 CUSTOMER_CHANGED: Final = "customer.changed"  # ours: another tier or kind from this instant on
 
-# C21: the order of facts at one instant. Assigning hands over and may acknowledge, so it stands with
-# the acknowledgements, after attributes.
+# C21: the order of facts at one instant. Assigning may acknowledge, so it stands with acknowledgements.
 RANK: Final[Mapping[str, int]] = {
     OPENED: 0,
     RECEIVED: 0,
@@ -99,16 +98,28 @@ def fact_of(event: Event) -> Fact:
     return Fact(to_us(event.time), RANK[kind], event.source, event.id, kind, data)
 
 
-def customer_of(facts: Iterable[Fact], contact_id: str, directory: Directory) -> str:
+def customer_of(facts: Iterable[Fact], directory: Directory) -> str | None:
     """The customer of a contact (C19): its earliest explicit `customer_id`, else its earliest identity,
-    else, so that nobody is dropped, the contact itself. `facts` in order."""
+    else None. `facts` in order."""
     identity = None
     for item in facts:
         named = item.data.get("customer_id")
         if named is not None:
             return str(named)
         identity = identity or identity_in(item)
-    return directory.owner_of(identity) if identity else f"contact:{contact_id}"
+    return directory.owner_of(identity) if identity else None
+
+
+def customers_of(facts_of: Mapping[str, Sequence[Fact]], directory: Directory) -> dict[str, str]:
+    """The customer of each contact; one that names none has that of what was merged into it, else, so
+    that nobody is dropped, the contact stands for its customer (C19)."""
+    known = {contact_id: customer_of(own, directory) for contact_id, own in facts_of.items()}
+    for contact_id in sorted(known):
+        for merge in (item for item in facts_of[contact_id] if item.type == MERGED):
+            target = merge.data["into"]
+            if target in known and known[target] is None:
+                known[target] = merge.data.get("into_customer_id") or known[contact_id]
+    return {contact_id: customer or f"contact:{contact_id}" for contact_id, customer in known.items()}
 
 
 def identity_in(item: Fact) -> str | None:
@@ -156,6 +167,7 @@ class Timeline:
     end: End | None = None
     opened: Fact | None = None
     merged_into: str | None = None
+    joined: bool = False  # another contact was merged into this one
 
 
 def in_order(facts: Iterable[Fact]) -> list[Fact]:
@@ -175,6 +187,7 @@ def timelines(contacts: Mapping[str, Contact]) -> dict[str, Timeline]:
         found[contact_id] = _gathered_world(contacts, earlier, merge)[contact_id]
         found[contact_id].end = _end_of(contacts[contact_id].facts, merge)
         found[contact_id].merged_into = target
+        found[contact_id].taken_back = {**found[contact_id].taken_back, **found[merges.root(contact_id)].taken_back}
     return found
 
 
@@ -329,6 +342,7 @@ def _gathered(contact: Contact, merges: _Merges) -> Timeline:
         taken_back(facts),
         _end_of(contact.facts, None),
         _first_opened(contact.facts),
+        joined=contact.contact_id in merges.members,
     )
 
 
@@ -345,16 +359,15 @@ def _share_answers(
     """Give every contact the answers of those that it is linked with: symmetric, transitive, within one
     customer, retroactive (C17)."""
     for group in _linked(gathered, contacts, merges, before):
-        answers = {
-            root: [f for f in gathered[root].facts if f.is_answer and (f.source, f.id) not in gathered[root].taken_back]
-            for root in group
-            if root in gathered
-        }
+        answers = {root: [f for f in gathered[root].facts if f.is_answer] for root in group if root in gathered}
         for root in answers:
             shared = [f for other in sorted(group) if other != root for f in answers.get(other, ())]
             if shared:
                 timeline = gathered[root]
                 timeline.facts = once_each(in_order([*timeline.facts, *shared]))
+        together = {key: at_us for root in answers for key, at_us in gathered[root].taken_back.items()}
+        for root in answers:
+            gathered[root].taken_back = together
 
 
 def _linked(

@@ -65,8 +65,6 @@ def _finished(
     end = journey["ended_at"] or now
     policies = [_judge(world, config, one) for one in journey["attempts"]]
     for attempt, policy in zip(journey["attempts"], policies, strict=True):
-        if attempt["dead_end"] == "bounced":
-            attempt["channel"] = "email"
         if attempt["channel"] == "form" and attempt["dead_end"] is None and policy and policy.get("dead_end_after"):
             calendar = config["calendars"][policy["calendar"]]
             limit = used_up(calendar, attempt["at"], promised(calendar, attempt["at"], policy["dead_end_after"]), [])
@@ -93,6 +91,8 @@ def _judge(world: World, config: dict[str, Any], attempt: Attempt) -> dict[str, 
     for at, rank, what in attribute_changes(own, family):
         if (at, rank) <= (attempt["at"], 0):
             shown |= what
+    if attempt["dead_end"] == "bounced":
+        shown |= {"channel": "email"}
     attempt["channel"] = shown["channel"]
     return covering(config, shown, attempt["at"])
 
@@ -104,12 +104,17 @@ def _known(world: World, attempt: Attempt, contacts: list[str], limit: datetime)
     touches = ("contact.acknowledged", "contact.assigned", "message.sent")
     if any(fact["type"] in touches and attempt["at"] <= fact["at"] <= limit for fact in family):
         return True
-    if len(families.linked(world, form)) > 1 or form != family[0]["subject"] or len({f["subject"] for f in family}) > 1:
+    if (
+        any(fact["type"] == "contact.linked" for fact in family)
+        or len(families.linked(world, form)) > 1
+        or form != family[0]["subject"]
+        or len({f["subject"] for f in family}) > 1
+    ):
         return True
     doors = ("contact.opened", "message.received")
+    others = [families.family(world, name) for name in contacts if name != form]
+    firsts = [next((fact for fact in other if fact["type"] in doors), None) for other in others]
     return any(
-        fact["type"] in doors and attempt["at"] <= fact["at"] <= limit and fact["data"].get("channel") != "form"
-        for name in contacts
-        if name != form
-        for fact in families.family(world, name)
+        first is not None and attempt["at"] <= first["at"] <= limit and first["data"].get("channel") != "form"
+        for first in firsts
     )
