@@ -51,7 +51,7 @@ def without_merge_of(world: World, source: str) -> World:
         if contact != source and not (root(world, contact, until=source) == source and fact["key"] > gone["key"])
     }
     links = [fact for fact in world.links if fact["key"] < gone["key"]]
-    return _with_bounces(replace(world, merges=merges, links=links))
+    return replace(world, merges=merges, links=links)  # what bounced has bounced, in the target too (C13)
 
 
 def root(world: World, contact: str, until: str | None = None) -> str:

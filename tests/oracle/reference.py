@@ -22,7 +22,8 @@ Where the rules leave something open, this is what was decided, as a service des
     ring is ignored. A voided contact that is merged still moves its facts; a void of the source never voids
     the target. The first of merge and void (C21's order) gives reason and instant.
  6. A merged contact's void clocks are those of the world without that merge, with merges and links made
-    before it, cut at its place in C21's order. Only bounces in that world take its answers back, also later ones.
+    before it, cut at its place in C21's order. An answer that a bounce in the target took back is taken back there too,
+    whenever it bounced (C13: within its own contact and those merged into it).
  7. A target without events of its own gets clocks from what was carried over; its channel is that of the first
     customer message carried (an opening's channel is its message's channel too).
  8. Both ends of a link are followed to where the contact lives on; links of other customers' contacts do not

@@ -457,6 +457,7 @@ def test_a_bounce_in_the_target_takes_back_an_answer_of_the_source() -> None:
     events = told("10 10:00 opened", "10 10:10 sent message_id=m", "10 10:20 merged into=U")
     events += told("10 10:15 opened", "10 10:30 bounced message_id=m", contact="U")
     assert clocks(events, "10 10:40")["U first_response 1"]["verdict"] == "open"
+    assert verdict(clocks(events, "10 10:40")["first_response 1"]) == ("void", "merged", "10 10:20")
 
 
 def test_spam_voids_finished_clocks_too() -> None:
