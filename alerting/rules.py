@@ -1,0 +1,316 @@
+"""Which outcomes and journeys somebody must know of: the alerts that fire and resolve. Pure.
+
+`on_outcome` and `on_journey` fold one record into what was said before and return what is to be said now.
+The same functions serve the live worker and `heardback replay`. What an alert says is in `message`, who is
+told in `notify`; grouping and silencing are Alertmanager's.
+
+The later revision holds: an older or equal one changes nothing, so records may come twice (DESIGN: at least
+once and idempotent). Instants are text as the engine writes them, always UTC with a `Z`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from alerting import message
+from schemas.configuration import AlertsSpec, EscalationSpec
+
+REPLY_BOUNCED: Final = "reply_bounced"
+SILENT_CLOSE: Final = "silent_close"
+DEAD_END: Final = "dead_end"
+RESPONSES: Final = ("first_response", "next_response")
+Content = Mapping[str, Any]
+Alert = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The last record of one alert; `number` counts its changes, `of` is the outcome or journey behind it."""
+
+    number: int
+    of: str
+    record: Alert
+
+    @property
+    def firing(self) -> bool:
+        """Whether the alert is on."""
+        return bool(self.record["state"] == "firing")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was said so far about one clock, or about one customer's journeys: the last revision of each
+    record by its id, and the alerts by theirs."""
+
+    revisions: dict[str, int] = field(default_factory=dict)
+    alerts: dict[str, Said] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """As a table keeps it."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Known:
+        """The inverse of `to_bytes`."""
+        content = orjson.loads(value)
+        return cls(content["revisions"], {key: Said(**said) for key, said in content["alerts"].items()})
+
+
+class Change(NamedTuple):
+    """One alert fires, changes or resolves: a record of topic `alerts`. `also` names receivers that an
+    escalation step adds to those of the route."""
+
+    number: int
+    record: Alert
+    also: tuple[str, ...] = ()
+
+
+class Wish(NamedTuple):
+    """What ought to be firing. `due` decides whether it was before `alerts.from`."""
+
+    kind: str
+    severity: str
+    due: str
+    starts_at: str
+    at: str
+    also: tuple[str, ...] = ()
+
+
+_Said = tuple[list[Change], Known | None]
+
+
+def alert_id(*parts: str) -> str:
+    """32 hex digits that name an alert: of contact, target and cycle, never of customer or partition."""
+    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+class Rules:
+    """The rules under one configuration. `first_start` is when heardback first ran on its data; None: what
+    was due before needs no sparing (a replay)."""
+
+    def __init__(self, spec: AlertsSpec, *, first_start: datetime | None = None) -> None:
+        limit = spec.from_ if isinstance(spec.from_, datetime) else first_start
+        self._limit = "" if limit is None else _key(limit.astimezone(UTC).isoformat().removesuffix("+00:00"))
+        self._breach = next((step for step in spec.escalations if not step.after.seconds), EscalationSpec(after="0m"))
+        # In the order in which the engine counts the steps that have passed.
+        later = [step for step in spec.escalations if step.after.seconds]
+        self._steps = sorted(later, key=lambda step: (step.clock == "wall", step.after.seconds))
+        self._links = message.Links(board_url=spec.board_url, runbook_url=spec.runbook_url)
+
+    # -- clocks
+
+    def on_outcome(self, outcome: Content, known: Known | None) -> _Said:
+        """What one outcome says anew, given what is `known` under its `outcome_id`, and what is known then
+        (None: nothing to remember)."""
+        if known is None:
+            if _says_nothing(outcome):
+                return [], None
+        elif outcome["revision"] <= known.revisions.get(outcome["outcome_id"], 0):
+            return [], known
+        clock = (outcome["contact_id"], outcome["target"], str(outcome["cycle"]))
+        fold = _Fold(self._links, known, outcome["outcome_id"], outcome["revision"], self._limit)
+        fold.clock(alert_id(*clock), outcome, self._episode(outcome), keep=outcome["stage"] == "paused")
+        fold.clock(alert_id(*clock, REPLY_BOUNCED), outcome, _reply_bounced(outcome))
+        fold.clock(alert_id(*clock, SILENT_CLOSE), outcome, _silent_close(outcome))
+        return fold.result()
+
+    def _episode(self, outcome: Content) -> Wish | None:
+        """What a running clock wants to be said; nothing before it may alert (C8)."""
+        if outcome["ended_at"] is not None or outcome["alerts_from"] is None:
+            return None
+        starts_at = _latest(outcome["stage_at"], outcome["alerts_from"])
+        at = _latest(starts_at, outcome["bounced_at"])  # an answer taken back after the due instant: only now
+        due = outcome["due_at"] or outcome["stage_at"]
+        match outcome["verdict"], outcome["stage"]:
+            case "open", "at_risk":
+                return Wish("at_risk", "warning", outcome["stage_at"], starts_at, at)
+            case "broken", "overdue":
+                return Wish("breach", self._breach.severity, due, starts_at, at, _names(self._breach))
+            case "broken", "escalated":
+                if not self._steps:  # a step that is no longer configured
+                    return Wish("breach", self._breach.severity, due, _latest(due, outcome["alerts_from"]), at)
+                step = self._steps[min(outcome["step"], len(self._steps)) - 1]
+                return Wish("escalation", step.severity, due, starts_at, at, _names(step))
+        return None
+
+    # -- journeys
+
+    def on_journey(self, journey: Content, known: Known | None) -> _Said:
+        """What one journey says anew, given what is `known` of its customer's journeys. A journey without
+        attempts no longer exists: its alerts are superseded."""
+        journey_id = journey["journey_id"]
+        dead_ends = _dead_ends(journey) if journey["state"] == "waiting" else {}
+        if known is None:
+            if not dead_ends:
+                return [], None
+        elif journey["revision"] <= known.revisions.get(journey_id, 0):
+            return [], known
+        fold = _Fold(self._links, known, journey_id, journey["revision"], self._limit)
+        for contact_id, attempt in dead_ends.items():
+            fold.dead_end(alert_id(contact_id, DEAD_END), journey, attempt)
+        fold.journey_rest(journey, {alert_id(contact_id, DEAD_END) for contact_id in dead_ends})
+        return fold.result()
+
+
+def forgotten(known: Known, at: str) -> list[Change]:
+    """The last words on alerts of a contact that has left the state and can never be settled: void."""
+    return [
+        Change(said.number + 1, message.resolved(said.record, "void", _latest(at, said.record["at"])))
+        for said in known.alerts.values()
+        if said.firing
+    ]
+
+
+def ended_at(known: Known) -> str | None:
+    """Since when nothing more is expected of what is known: all its alerts have resolved or belong to a
+    closed contact. None while something still runs."""
+    last = ""
+    for said in known.alerts.values():
+        if said.firing and said.record["kind"] != SILENT_CLOSE:
+            return None
+        last = _latest(last, said.record["at"])
+    return last or None
+
+
+class _Fold:
+    """One record being folded into what is known."""
+
+    def __init__(self, links: message.Links, known: Known | None, of: str, revision: int, limit: str) -> None:
+        self.links = links
+        self.of = of
+        self.limit = limit
+        self.alerts = dict(known.alerts) if known else {}
+        self.revisions = {**known.revisions, of: revision} if known else {of: revision}
+        self.changes: list[Change] = []
+
+    def result(self) -> _Said:
+        """Nothing is remembered of what never fired."""
+        return self.changes, Known(self.revisions, self.alerts) if self.alerts else None
+
+    def clock(self, name: str, outcome: Content, wish: Wish | None, *, keep: bool = False) -> None:
+        """Says what the clock's alert `name` ought to be. `keep`: a warning stays as it is (a pause)."""
+        said = self.alerts.get(name)
+        if wish is not None:
+            self._fire(name, said, wish, outcome["customer_id"], lambda: message.of_clock(wish, outcome, self.links))
+        elif said is not None and said.firing and not (keep and said.record["kind"] == "at_risk"):
+            resolution = _resolution(outcome, said.record["kind"])
+            at = outcome["settled_at"] if said.record["kind"] == SILENT_CLOSE else None
+            self._resolve(name, said, resolution, at or outcome["ended_at"] or outcome["stage_at"])
+
+    def dead_end(self, name: str, journey: Content, attempt: Content) -> None:
+        """Says that nobody will answer this attempt where it was made (C14)."""
+        found_at = attempt["dead_end_at"] or attempt["at"]
+        wish = Wish(DEAD_END, "page", found_at, found_at, found_at)
+        said = self.alerts.get(name)
+        make = lambda: message.of_attempt(wish, journey, attempt, self.links)  # noqa: E731
+        self._fire(name, said, wish, journey["customer_id"], make)
+        if (said := self.alerts.get(name)) is not None and said.of != self.of:
+            self.alerts[name] = Said(said.number, self.of, said.record)  # now an attempt of this journey
+
+    def journey_rest(self, journey: Content, wanted: set[str]) -> None:
+        """Ends what fired for this journey and is not wanted any more."""
+        resolution = "superseded" if not journey["attempts"] else "withdrawn"
+        if journey["state"] == "answered":
+            resolution = "answered"
+        for name, said in list(self.alerts.items()):
+            if said.firing and said.of == self.of and name not in wanted:
+                self._resolve(name, said, resolution, journey["ended_at"] or said.record["at"])
+
+    def _fire(self, name: str, said: Said | None, wish: Wish, customer_id: str, make: Any) -> None:
+        firing = said is not None and said.firing
+        if not firing and _key(wish.due) < self.limit:
+            return  # due before `alerts.from`: recorded as an outcome, never said
+        if said is not None and firing:
+            record = said.record
+            if (record["kind"], record["severity"], record["customer_id"]) == (*wish[:2], customer_id):
+                return
+            if record["customer_id"] != customer_id:
+                self._resolve(name, said, "superseded", wish.at)
+        alert = {"alert_id": name, **make()}
+        if firing and said is not None:
+            alert["starts_at"] = said.record["starts_at"]
+            alert["at"] = _latest(alert["at"], said.record["at"])
+        self._say(name, alert, wish.also)
+
+    def _resolve(self, name: str, said: Said, resolution: str, at: str) -> None:
+        # A late event may end an alert before it fired (C15); its end is never before its beginning.
+        self._say(name, message.resolved(said.record, resolution, _latest(at, said.record["at"])))
+
+    def _say(self, name: str, record: Alert, also: tuple[str, ...] = ()) -> None:
+        said = self.alerts.get(name)
+        number = said.number + 1 if said else 1
+        self.alerts[name] = Said(number, self.of, record)
+        self.changes.append(Change(number, record, also))
+
+
+def _says_nothing(outcome: Content) -> bool:
+    if outcome["ended_at"] is None:
+        return outcome["stage"] in ("running", "paused") and outcome["bounced_at"] is None
+    return not outcome["silently_closed"]
+
+
+def _reply_bounced(outcome: Content) -> Wish | None:
+    """An answer was taken back and the customer still waits (C13)."""
+    bounced_at, alerts_from = outcome["bounced_at"], outcome["alerts_from"]
+    if bounced_at is None or outcome["ended_at"] is not None or alerts_from is None:
+        return None
+    if outcome["target"] not in RESPONSES:
+        return None
+    return Wish(REPLY_BOUNCED, "page", bounced_at, bounced_at, bounced_at)
+
+
+def _silent_close(outcome: Content) -> Wish | None:
+    """Closed with a message unanswered (C10). After a first answer it is often a closing thanks."""
+    target, closed_at = outcome["target"], outcome["ended_at"]
+    if not outcome["silently_closed"] or closed_at is None or outcome["settled_at"] is not None:
+        return None
+    if target not in RESPONSES or outcome["reason"] == "superseded":
+        return None
+    severity = "page" if target == "first_response" else "warning"
+    return Wish(SILENT_CLOSE, severity, closed_at, closed_at, closed_at)
+
+
+def _resolution(outcome: Content, kind: str) -> str:
+    """How an alert of a clock ended. A promise kept although its breach fired was kept by an event that
+    came late (C15)."""
+    if outcome["reason"] == "superseded":
+        return "superseded"
+    if kind == SILENT_CLOSE:
+        if outcome["settled_at"] is not None:
+            return "answered"
+        return "void" if outcome["verdict"] == "void" else "withdrawn"
+    if outcome["ended_at"] is None:
+        return "withdrawn"
+    if outcome["verdict"] == "void" or outcome["silently_closed"]:
+        return "void"
+    if outcome["verdict"] == "kept" and kind in ("breach", "escalation"):
+        return "withdrawn"
+    return "answered"
+
+
+def _dead_ends(journey: Content) -> dict[str, Content]:
+    """The first dead end of each contact of a journey."""
+    found: dict[str, Content] = {}
+    for attempt in journey["attempts"]:
+        if attempt["dead_end"] is not None:
+            found.setdefault(attempt["contact_id"], attempt)
+    return found
+
+
+def _names(step: EscalationSpec) -> tuple[str, ...]:
+    return tuple(step.receivers or ())
+
+
+def _key(instant: str) -> str:
+    """Instants as text in the order of time: without the `Z`, which sorts after a decimal point."""
+    return instant.removesuffix("Z")
+
+
+def _latest(first: str, *others: str | None) -> str:
+    return max((first, *(other for other in others if other is not None)), key=_key)

@@ -1,0 +1,1 @@
+"""alerting: rules, notices, receivers, and the worker around them."""
