@@ -24,8 +24,10 @@ MISSING = {
 }
 """By marker: what has to be installed, or None."""
 
-# Two shared cores: how long an example takes says nothing.
-hypothesis.settings.register_profile("heardback", deadline=None, print_blob=True)
+# How long an example takes says nothing on shared cores. CI tries the same examples each time; developers new ones.
+hypothesis.settings.register_profile(
+    "heardback", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI"))
+)
 hypothesis.settings.load_profile("heardback")
 
 
