@@ -21,7 +21,7 @@ OTHER: Final = "other"
 PAUSABLE: Final[tuple[TargetName, ...]] = ("resolution", "update")
 RESPONSES: Final[tuple[TargetName, ...]] = ("acknowledgement", "first_response", "next_response")
 _ATTRIBUTES: Final = ("channel", "priority", "queue")
-_CHANGES: Final = frozenset({facts.UPDATED, facts.CUSTOMER_CHANGED, facts.ASSIGNED})
+_CHANGES: Final = frozenset({facts.UPDATED, facts.CUSTOMER_CHANGED})
 ANSWERABLE: Final[tuple[TargetName, ...]] = (*RESPONSES, "update")
 
 
@@ -103,7 +103,7 @@ def attributes_at(timeline: Timeline, tiers: Sequence[Tier], at_us: int) -> Attr
     for item in timeline.facts:
         if item.at_us >= at_us:
             break
-        if item.type in _CHANGES:
+        if item.type in (facts.UPDATED, facts.ASSIGNED):
             keys = [key for key in _ATTRIBUTES if item.data.get(key) and not (item.at_us < opened_us and key in names)]
             attributes = attributes._replace(**{key: item.data[key] for key in keys})
     return attributes
@@ -153,13 +153,18 @@ class _Reading:
         self._repick()
 
     def _all_facts(self) -> Sequence[Fact]:
-        if not self.changes:
-            return self.timeline.facts
+        """The timeline's facts with the changes of attributes, a queue's by assignment included, at their
+        place among the attributes (C21)."""
         changes = [
             facts.fact(t.since_us, "", "", facts.CUSTOMER_CHANGED, {"tier": t.tier, "kind": t.kind})
             for t in self.changes
         ]
-        return facts.in_order([*self.timeline.facts, *changes])
+        changes += [
+            facts.fact(f.at_us, f.source, f.id, facts.UPDATED, {"queue": f.data["queue"]})
+            for f in self.timeline.facts
+            if f.type == facts.ASSIGNED and f.data.get("queue") is not None
+        ]
+        return facts.in_order([*self.timeline.facts, *changes]) if changes else self.timeline.facts
 
     # -- what happened -------------------------------------------------------------------------------
 
@@ -184,12 +189,10 @@ class _Reading:
         self._end("acknowledgement", item.at_us, "answer", item.data.get("agent_id"))
 
     def assigned_to(self, item: Fact) -> None:
-        self.attributes_changed(item)
         agent_id = item.data.get("agent_id")
         clock = self.running.get("acknowledgement")
         if agent_id is None or clock is None:
             return
-        self._repick()
         if self.assigned is None:
             self.assigned = (item.at_us, agent_id)
         self._acknowledge_by_assignment()
