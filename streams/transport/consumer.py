@@ -9,6 +9,7 @@ Faust's acknowledgements nor gaps between offsets take part. Group protocols are
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
@@ -87,7 +88,7 @@ class BatchConsumer(base.Consumer):
         self._epoch += 1
         self.app.consumer_generation_id = self._epoch
         logger.info("partitions assigned", extra={"partitions": len(assigned), "generation": generation})
-        fences = {tp: Fence(partition=tp.partition, generation=self._epoch) for tp in assigned}
+        fences = {tp: Fence(partition=tp.partition, generation=self._epoch) for tp in sorted(assigned)}
         self._states = {tp: PartitionState(fence) for tp, fence in fences.items()}
         self.progress.assigned(self._states)
         await cast(Any, self._on_partitions_assigned)(set(assigned), self._epoch)
@@ -130,6 +131,16 @@ class BatchConsumer(base.Consumer):
         self.progress.assigned({})
         for number in sorted(up):
             await self._take_down(number)
+
+    async def abandon(self) -> None:
+        """Leaves without finishing anything."""
+        self._epoch += 1
+        self._tasks_of, abandoned = {}, [task for some in self._tasks_of.values() for task in some]
+        for task in abandoned:
+            task.cancel()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(1.0):
+                await self.member.leave()
 
     # -- batches
 

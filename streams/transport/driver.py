@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
+import mode
 from faust.app.base import BootStrategy
 from faust.transport import base
 from faust.types import TP
@@ -127,6 +128,19 @@ class BulkApp(faust.App):
     def _create_directories(self) -> None:
         """Nothing is kept in Faust's own folders."""
 
+    async def abandon(self) -> None:
+        """The end of a stop that took too long: cancels whatever still runs; nothing more is committed."""
+        running = _services_under(self)
+        for service in running:
+            service._stopped.set()
+            service._shutdown.set()
+        self.agents.cancel()
+        for service in running:
+            for future in list(service._futures):
+                future.cancel()
+        if self._consumer is not None:
+            await cast(BatchConsumer, self._consumer).abandon()
+
     async def _stop_consumer(self) -> None:
         if self._consumer is not None:
             await cast(BatchConsumer, self._consumer).release()
@@ -134,3 +148,16 @@ class BulkApp(faust.App):
     def _crash(self, reason: BaseException) -> None:
         super()._crash(reason)
         self.runtime.fail(reason)
+
+
+def _services_under(root: mode.Service) -> list[mode.Service]:
+    """A service and everything that was started below it."""
+    found: dict[int, mode.Service] = {}
+    todo: list[Any] = [root]
+    while todo:
+        service = todo.pop()
+        if isinstance(service, mode.Service) and id(service) not in found:
+            found[id(service)] = service
+            todo += service._children
+            todo += [getattr(node, "data", node) for node in service.beacon.children]
+    return list(found.values())

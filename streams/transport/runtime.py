@@ -253,9 +253,11 @@ class Runtime:
         await self._group.ready.wait()
 
     async def _stop(self) -> None:
+        finished = False
         try:
             async with asyncio.timeout(self.settings.stop_timeout_seconds):
                 await self.app.stop()
+            finished = True
         except TimeoutError:
             limit = self.settings.stop_timeout_seconds
             self._failure = self._failure or StopTimedOut(f"{self.app_id}: not stopped within {limit:g} s")
@@ -264,8 +266,12 @@ class Runtime:
         finally:
             if self._running is not None:
                 self._running.cancel()
-            await self._close_client()
-            self._closed.set()
+            try:
+                if not finished:
+                    await self.app.abandon()
+                await self._close_client()
+            finally:
+                self._closed.set()
 
     async def _close_client(self) -> None:
         if self._client_open:

@@ -11,6 +11,7 @@ import contextlib
 import sqlite3
 import struct
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +49,16 @@ def path_of(url: str) -> Path:
     return path / FILE_NAME if text.endswith("/") or not text or path.is_dir() else path
 
 
-_opened: dict[Path, SqliteLog] = {}
+_shared: weakref.WeakValueDictionary[Path, SqliteLog] = weakref.WeakValueDictionary()
 
 
 def open_sqlite(url: str, *, now: Callable[[], float] = time.time) -> SqliteLog:
     """The log of this path, shared by everybody in the process; each `start` wants its `close`."""
     path = path_of(url).absolute()
-    return _opened.get(path) or SqliteLog(path, now=now)
+    log = _shared.get(path)
+    if log is None:
+        log = _shared[path] = SqliteLog(path, now=now)
+    return log
 
 
 class SqliteLog:
@@ -95,7 +99,6 @@ class SqliteLog:
             self._users -= 1
             if self._users > 0 or self._store is None:
                 return
-            _opened.pop(self.path, None)
             closing, self._store = self._store, None
             if self._cleanup is not None:
                 await self._cleanup.stop()
@@ -112,23 +115,19 @@ class SqliteLog:
 
     async def ensure_topics(self, specs: Sequence[TopicSpec], replication_factor: int = 1) -> None:  # noqa: ARG002
         """Creates what is missing; raises `TopicMismatch` naming every topic with another partition count."""
-        await self._load_topics()
-        wrong = [
-            f"{spec.name}: wanted {spec.partitions} partitions, found {self._topics[spec.name].partitions}"
-            for spec in specs
-            if spec.name in self._topics and self._topics[spec.name].partitions != spec.partitions
-        ]
-        if wrong:
-            raise TopicMismatch(f"{self.path}: " + "; ".join(wrong))
-        missing = [spec for spec in specs if spec.name not in self._topics]
-
-        def create(connection: sqlite3.Connection) -> None:
-            for spec in missing:
-                store.create_topic(connection, spec.name, spec.partitions, spec.compacted, spec.retention_ms)
-
-        if missing:
-            await self._write(create)
+        async with self._starting:
             await self._load_topics()
+            wrong = [
+                f"{spec.name}: wanted {spec.partitions} partitions, found {self._topics[spec.name].partitions}"
+                for spec in specs
+                if spec.name in self._topics and self._topics[spec.name].partitions != spec.partitions
+            ]
+            if wrong:
+                raise TopicMismatch(f"{self.path}: " + "; ".join(wrong))
+            missing = [spec for spec in specs if spec.name not in self._topics]
+            if missing:
+                await self._write(_creation(missing))
+                await self._load_topics()
 
     async def append(self, topic: str, records: RecordsByPartition) -> None:
         """One transaction: all of it or nothing."""
@@ -215,9 +214,7 @@ class SqliteLog:
     async def commit(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
         """Makes a group's offsets durable."""
         rows = [(group, topic, partition, offset) for (topic, partition), offset in offsets.items()]
-        await self._write(
-            lambda connection: connection.executemany("INSERT OR REPLACE INTO committed VALUES (?, ?, ?, ?)", rows)
-        )
+        await self._write(store.statements("INSERT OR REPLACE INTO committed VALUES (?, ?, ?, ?)", rows))
 
     async def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Batch]:
         """Everything from `start` to the ends as they are now."""
@@ -261,16 +258,9 @@ class SqliteLog:
         return self._topic(topic).partitions
 
     async def _open(self) -> None:
-        if not self._read_only and _opened.setdefault(self.path, self) is not self:
-            raise BrokerBusy(f"{self.path}: already open in this process; use open_sqlite to share it")
-        try:
-            self._store = await asyncio.to_thread(
-                store.Store, self.path, read_only=self._read_only, page_limit=self._page_limit
-            )
-        except BaseException:
-            if _opened.get(self.path) is self:
-                del _opened[self.path]
-            raise
+        self._store = await asyncio.to_thread(
+            store.Store, self.path, read_only=self._read_only, page_limit=self._page_limit
+        )
         self._loop = asyncio.get_running_loop()
         await self._load_topics()
         if not self._read_only:
@@ -310,6 +300,14 @@ class SqliteLog:
         if self._store is None:
             raise BrokerFailed(f"{self.path}: is closed")
         return await asyncio.wrap_future(self._store.read(work))
+
+
+def _creation(missing: Sequence[TopicSpec]) -> store.Work[None]:
+    def create(connection: sqlite3.Connection) -> None:
+        for spec in missing:
+            store.create_topic(connection, spec.name, spec.partitions, spec.compacted, spec.retention_ms)
+
+    return create
 
 
 def _row(record: Record, now_ms: int) -> tuple[int, bytes | None, bytes | None, bytes | None]:

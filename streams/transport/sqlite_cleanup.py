@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from streams.transport.errors import TransportError
-from streams.transport.sqlite_store import Store, table_name
+from streams.transport.sqlite_store import Store, statements, table_name
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Cleanup:
         for at in range(0, len(superseded), DELETE_AT_ONCE):
             await self._delete(topic_id, partition, superseded[at : at + DELETE_AT_ONCE])
         statement = "UPDATE logs SET dirty = next_offset - ?, live = ? WHERE topic_id = ? AND partition = ?"
-        await self._write(lambda c: c.execute(statement, (end, live, topic_id, partition)))
+        await self._write(statements(statement, [(end, live, topic_id, partition)]))
 
     async def _retain(self, topic_id: int, partition: int, passed: int, before_ms: int) -> None:
         statement = (
@@ -98,7 +98,7 @@ class Cleanup:
 
     async def _delete(self, topic_id: int, partition: int, offsets: list[int]) -> None:
         statement = f"DELETE FROM {table_name(topic_id, partition)} WHERE record_offset = ?"  # noqa: S608  # integers
-        await self._write(lambda c: c.executemany(statement, [(offset,) for offset in offsets]))
+        await self._write(statements(statement, [(offset,) for offset in offsets]))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.wrap_future(self._store.read(work))

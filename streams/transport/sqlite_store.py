@@ -181,6 +181,16 @@ class Store:
             self._lock = None
 
 
+def statements(statement: str, rows: Sequence[Sequence[Any]]) -> Work[None]:
+    """One statement for many rows, as work. It returns nothing on purpose: a cursor that another thread
+    lets go of resets its statement while the writing thread may be using it."""
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.executemany(statement, rows).close()
+
+    return work
+
+
 def create_topic(
     connection: sqlite3.Connection, name: str, partitions: int, compacted: bool, retention_ms: int | None
 ) -> int:

@@ -26,8 +26,10 @@ def test_murmur2_agrees_with_the_vectors_of_kafkas_own_tests(key: bytes, digest:
 
 
 def test_records_are_grouped_by_the_partition_they_name_else_by_key() -> None:
-    named, keyed, neither = Record(key=b"k", value=b"1", partition=2), Record(key=b"k", value=b"2"), Record(
-        key=None, value=b"3"
+    named, keyed, neither = (
+        Record(key=b"k", value=b"1", partition=2),
+        Record(key=b"k", value=b"2"),
+        Record(key=None, value=b"3"),
     )
     grouped = by_partition([named, keyed, neither], 3)
     home = partition_for(b"k", 3)
