@@ -105,12 +105,12 @@ def answers_for(world: World, contact: str) -> tuple[list[Fact], list[Fact]]:
 def linked(world: World, contact: str) -> set[str]:
     """The contact and all that links join to it, within its customer (C17)."""
     edges = [(root(world, fact["subject"]), root(world, fact["data"]["contact_id"])) for fact in world.links]
-    mine = customer_id(world, contact)
+    mine, known = customer_id(world, contact), contacts_of(world)
     found, fresh = set[str](), {contact}
     while fresh:
         found |= fresh
         near = {b for a, b in edges if a in fresh} | {a for a, b in edges if b in fresh}
-        fresh = {other for other in near - found if customer_id(world, other) == mine}
+        fresh = {other for other in near - found if other not in known or customer_id(world, other) == mine}
     return found
 
 

@@ -33,7 +33,7 @@ def _journeys(
     steps = [(fact["key"], "answer", name, fact) for name in contacts for fact in families.answers_for(world, name)[0]]
     for name in contacts:
         if families.cut_of(world, name) is None:
-            steps += [(fact["key"], "attempt", name, fact) for fact in _attempts(world, name)]
+            steps += [((fact["at"], 0, *fact["key"][2:]), "attempt", name, fact) for fact in _attempts(world, name)]
     journeys: list[dict[str, Any]] = []
     for _, kind, name, fact in sorted(steps, key=lambda step: step[0]):
         waiting = bool(journeys) and journeys[-1]["state"] == "waiting"
@@ -101,8 +101,9 @@ def _known(world: World, attempt: Attempt, contacts: list[str], limit: datetime)
     """Has a human or another door of ours taken the form up in time?"""
     form = attempt["contact_id"]
     family = families.family(world, form)
-    touches = ("contact.acknowledged", "contact.assigned", "message.sent")
-    if any(fact["type"] in touches and attempt["at"] <= fact["at"] <= limit for fact in family):
+    touches = [fact for fact in family if fact["type"] in ("contact.acknowledged", "contact.assigned")]
+    touches += families.answers_for(world, form)[0]
+    if any(attempt["at"] <= fact["at"] <= limit for fact in touches):
         return True
     if (
         any(fact["type"] == "contact.linked" for fact in family)

@@ -70,8 +70,17 @@ def _fault(event: Any) -> str | None:
     return None
 
 
+DEFAULTS = {
+    "contact.opened": {"opened_by": "customer"},
+    "message.received": {"automated": False},
+    "message.sent": {"automated": False, "public": True},
+    "message.bounced": {"permanent": True},
+}
+
+
 def _content(fact: Fact) -> str:
     named = {name: fact[name] for name in ("type", "source", "id", "subject", "data")}
+    named["data"] = DEFAULTS.get(fact["type"], {}) | fact["data"]
     return json.dumps(named | {"time": fact["at"].isoformat()}, sort_keys=True, separators=(",", ":"))
 
 

@@ -6,7 +6,7 @@ here knows how the engine does it.
 Where the rules leave something open, this is what was decided, as a service desk would want it:
 
  1. Reading. `until` is applied first, then C24, then `contact_id_reused`. Contents are compared after reading
-    (instant in UTC, absent equals null). The source of the earliest (time, source, id) `contact.opened` owns
+    (instant in UTC, absent equals null equals the default). The source of the earliest (time, source, id) `contact.opened` owns
     the contact; only another source's `contact.opened` is refused, its messages are not.
  2. A contact's second `contact.opened` (same source) is no message; what it names counts as an update at its time.
  3. One message: internal notes and automatic messages are set aside first, then the earliest message with a
@@ -27,7 +27,7 @@ Where the rules leave something open, this is what was decided, as a service des
  7. A target without events of its own gets clocks from what was carried over; its channel is that of the first
     customer message carried (an opening's channel is its message's channel too).
  8. Both ends of a link are followed to where the contact lives on; links of other customers' contacts do not
-    join, nor pass on. A link shares answers whole: they also start and end `update` clocks and acknowledge.
+    join, nor pass on; a contact of which only the name is known passes on. A link shares answers whole: they also start and end `update` clocks and acknowledge.
  9. An answer is to the customer whatever its `recipient` says. A contact opened by us is not an answer.
 10. A bounce whose unknown id comes without a recipient takes nothing back. A known id takes back that message
     wherever it lies in time; an id known only as the customer's own message is unknown. "Latest" is by C21's

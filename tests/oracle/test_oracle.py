@@ -474,6 +474,9 @@ def test_links_share_answers_transitively_within_one_customer() -> None:
     got = clocks(events)
     assert verdict(got["first_response 1"]) == ("kept", "answered_in_time", "10 10:20")
     assert verdict(got["acknowledgement 1"]) == ("broken", "answered_late", "10 10:20")
+    unknown = told("10 10:00 opened", "10 10:01 linked contact_id=X")
+    unknown += told("10 10:01 linked contact_id=X", "10 10:20 sent", contact="V")
+    assert clocks(unknown)["first_response 1"]["verdict"] == "kept"
     other = told("10 10:00 opened", "10 10:20 sent", contact="V", customer_id="d")
     apart = told("10 10:00 opened", "10 10:01 linked contact_id=V") + other
     assert clocks(apart)["first_response 1"]["verdict"] == "broken"
@@ -514,6 +517,11 @@ def test_of_two_contents_under_one_id_the_earlier_holds() -> None:
     assert all(outcome["verdict"] == "open" for outcome in judged["outcomes"])
 
 
+def test_a_default_written_out_is_the_same_content() -> None:
+    events = told("10 10:00 opened", "10 10:10 sent id=same", "10 10:10 sent id=same public=true automated=false")
+    assert "id_reused" not in judge(events, config(), CUSTOMERS, None)["counts"]
+
+
 def test_another_source_cannot_open_the_same_contact() -> None:
     judged = judge(told("10 10:00 opened", "10 09:00 opened source=/form channel=form"), config(), CUSTOMERS, None)
     assert judged["counts"]["contact_id_reused"] == 1
@@ -531,6 +539,20 @@ def test_a_form_answered_in_time_is_no_dead_end() -> None:
     made = config(dead_end_after="1h")
     (journey,) = judge(events, made, CUSTOMERS, datetime.fromisoformat(at("12 12:00")))["journeys"]
     assert [one["dead_end"] for one in journey["attempts"]] == [None, None]
+
+
+def test_an_inbound_bounce_is_tried_before_an_answer_of_the_same_instant() -> None:
+    events = told("10 10:00 bounced direction=inbound", contact="mail:1") + told("10 10:00 sent agent_id=a")
+    (journey,) = judge(events, config(), CUSTOMERS, None)["journeys"]
+    assert (journey["state"], journey["answered_by"]) == ("answered", "a")
+
+
+def test_an_automatic_confirmation_does_not_take_a_form_up() -> None:
+    events = told("10 10:00 opened channel=form", "10 10:01 sent automated=true")
+    (journey,) = judge(events, config(dead_end_after="1h"), CUSTOMERS, datetime.fromisoformat(at("10 11:30")))[
+        "journeys"
+    ]
+    assert journey["attempts"][0]["dead_end"] == "no_ticket"
 
 
 def test_four_doors_are_one_journey_with_two_dead_ends() -> None:
