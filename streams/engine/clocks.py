@@ -543,5 +543,5 @@ def _all_pauses(running: _Running) -> tuple[tuple[int, int | None], ...]:
 
 
 def _paused_time(running: _Running, calendar: Calendar, until_us: int) -> int:
-    closed = sum(calendar.elapsed(paused_us, resumed_us) for paused_us, resumed_us in running.pauses)
+    closed = sum(calendar.elapsed(paused_us, min(resumed_us, until_us)) for paused_us, resumed_us in running.pauses)
     return closed + (0 if running.paused_us is None else calendar.elapsed(running.paused_us, until_us))

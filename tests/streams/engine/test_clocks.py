@@ -390,6 +390,12 @@ def test_c23_open_seconds_is_open_time_less_pauses_until_the_end_or_now() -> Non
     assert minutes(judge(story, now="+Mon 09:30").clock("first_response").open_us) == 5
 
 
+def test_c23_a_pause_counts_until_now_where_its_end_lies_after_it() -> None:
+    story = "Mon 10:00 A opened\nMon 10:10 A answered\nMon 10:20 A paused\nMon 12:00 A resumed"
+    clock = judge(story, now="Mon 10:30").clock("resolution")
+    assert (minutes(clock.open_us), minutes(clock.paused_us)) == (20, 10)
+
+
 # -- stages, steps and wake-ups ----------------------------------------------------------------------
 
 
