@@ -114,11 +114,16 @@ def customers_of(facts_of: Mapping[str, Sequence[Fact]], directory: Directory) -
     """The customer of each contact; one that names none has that of what was merged into it, else, so
     that nobody is dropped, the contact stands for its customer (C19)."""
     known = {contact_id: customer_of(own, directory) for contact_id, own in facts_of.items()}
-    for contact_id in sorted(known):
-        for merge in (item for item in facts_of[contact_id] if item.type == MERGED):
+    merges = [(item, source) for source, own in facts_of.items() for item in own if item.type == MERGED]
+    merges = sorted((m for m in merges if known.get(m[0].data["into"], "") is None), key=lambda m: (ORDER(m[0]), m[1]))
+    found = True
+    while found:  # again for chains: what one merge brings may have come by another
+        found = False
+        for merge, source in merges:
             target = merge.data["into"]
-            if target in known and known[target] is None:
-                known[target] = merge.data.get("into_customer_id") or known[contact_id]
+            brought = merge.data.get("into_customer_id") or known[source]
+            if known[target] is None and brought is not None:
+                known[target], found = brought, True
     return {contact_id: customer or f"contact:{contact_id}" for contact_id, customer in known.items()}
 
 
