@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from schemas.alerts import Kind, Severity
 from schemas.events import Channel, Id
-from schemas.policies import CalendarSpec, Duration, OpenDuration, PolicySpec, Strict
+from schemas.policies import CalendarSpec, Duration, OpenDuration, PolicySpec, Strict, one_or_many
 
 
 class EscalationSpec(Strict):
@@ -25,8 +25,14 @@ class EscalationSpec(Strict):
     receivers: list[Id] | None = None
 
 
+def _name_is_optional(schema: dict[str, Any]) -> None:
+    schema["required"].remove("name")
+
+
 class ReceiverSpec(Strict):
     """Where alerts go. `name` defaults to the type; what else a type needs is checked by `alerting`."""
+
+    model_config = ConfigDict(json_schema_extra=_name_is_optional)
 
     type: Id
     name: Id
@@ -62,6 +68,8 @@ Names = Annotated[list[Id], BeforeValidator(_many)]
 
 class RouteMatch(Strict):
     """Which alerts a route takes: every key given must hold; no key takes everything."""
+
+    model_config = ConfigDict(json_schema_extra=one_or_many)
 
     tier: Names | None = None
     channel: Annotated[list[Channel], BeforeValidator(_many)] | None = None

@@ -14,7 +14,16 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from schemas.events import Channel, Id, Priority
 
@@ -98,10 +107,19 @@ def _open_time_only(span: Span) -> Span:
     return span
 
 
-Duration = Annotated[Span, BeforeValidator(parse_span), PlainSerializer(str)]
-Target = Annotated[Duration, Field(json_schema_extra={"type": "string"})]
-PositiveTarget = Annotated[Target, BeforeValidator(lambda value: _positive(parse_span(value)))]
-OpenDuration = Annotated[Target, BeforeValidator(lambda value: _open_time_only(parse_span(value)))]
+def _written(pattern: str) -> WithJsonSchema:
+    """How a value is written in the file, for JSON Schema: text, not what it is read into."""
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Duration = Annotated[
+    Span,
+    BeforeValidator(parse_span),
+    PlainSerializer(str),
+    _written(r"^(\d+wd|(?=\d)(\d+d)?(\d+h)?(\d+m)?(\d+s)?)$"),
+]
+PositiveTarget = Annotated[Duration, BeforeValidator(lambda value: _positive(parse_span(value)))]
+OpenDuration = Annotated[Duration, BeforeValidator(lambda value: _open_time_only(parse_span(value)))]
 
 
 class Stretch(Strict):
@@ -132,7 +150,11 @@ def parse_stretch(value: object) -> Stretch:
     return Stretch(opens=opens, closes=closes if closes > opens else closes + MINUTES_OF_DAY)
 
 
-Hours = list[Annotated[Stretch, BeforeValidator(parse_stretch), PlainSerializer(str)]]
+Hours = list[
+    Annotated[
+        Stretch, BeforeValidator(parse_stretch), PlainSerializer(str), _written(r"^\d{2}:\d{2}-\d{2}:\d{2}$")
+    ]
+]
 
 
 def parse_days(key: object) -> list[str]:
@@ -178,7 +200,12 @@ def _dates_text(dates: tuple[date, date]) -> str:
 
 
 Day = Annotated[date, BeforeValidator(_date)]
-Days = Annotated[tuple[date, date], BeforeValidator(parse_dates), PlainSerializer(_dates_text)]
+Days = Annotated[
+    tuple[date, date],
+    BeforeValidator(parse_dates),
+    PlainSerializer(_dates_text),
+    _written(r"^\d{4}-\d{2}-\d{2}(\.\.\d{4}-\d{2}-\d{2})?$"),
+]
 
 
 class PublicHolidays(Strict):
@@ -240,8 +267,17 @@ class CalendarSpec(Strict):
         return self
 
 
+def one_or_many(schema: dict[str, Any]) -> None:
+    """Lets JSON Schema take `tier: gold` for `tier: [gold]`, as the reader does."""
+    for field in schema["properties"].values():
+        lists = [shape for shape in field.get("anyOf", ()) if shape.get("type") == "array"]
+        field.get("anyOf", [])[:0] = [shape["items"] for shape in lists]
+
+
 class Match(Strict):
     """Which contacts a policy covers: every key given must hold; no key covers everything."""
+
+    model_config = ConfigDict(json_schema_extra=one_or_many)
 
     tier: list[str] | None = None
     channel: list[Channel] | None = None
@@ -266,7 +302,19 @@ def _share(value: object) -> float:
     return share
 
 
-Share = Annotated[float, BeforeValidator(_share), PlainSerializer(lambda share: f"{share * 100:g}%")]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    PlainSerializer(lambda share: f"{share * 100:g}%"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\d{1,2}(\.\d+)?%$"},
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            ]
+        }
+    ),
+]
 Targets = dict[TargetName, PositiveTarget]
 
 
