@@ -1,0 +1,95 @@
+"""Alerts to a webhook, signed as Standard Webhooks say (https://www.standardwebhooks.com).
+
+Body: the record of topic `alerts`. `webhook-id` is the same at every try of one change, so that a receiver
+can remove repeats; `alert_id` names the whole episode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+from standardwebhooks.webhooks import Webhook as Signer
+
+from alerting.notify import Notice
+from alerting.posting import Answer, Rim, post, private_address
+from schemas.configuration import ReceiverSpec
+
+AT_ONCE: Final = 16
+_PREFIX: Final = "whsec_"
+
+
+class Webhook:
+    """Posts each notice by itself, a few at once."""
+
+    batch = 64
+    resends = False
+    by_labels = False
+
+    def __init__(self, spec: ReceiverSpec, rim: Rim) -> None:
+        self._spec = spec
+        self._rim = rim
+        self._signer = Signer(_key(_secret(spec)))
+        self._gate = asyncio.Semaphore(AT_ONCE)
+
+    async def deliver(self, notices: Sequence[Notice]) -> Sequence[Answer]:
+        """One signed POST each."""
+        return await asyncio.gather(*(self._post(notice) for notice in notices))
+
+    async def _post(self, notice: Notice) -> Answer:
+        body = orjson.dumps(notice.record)
+        async with self._gate:
+            sent_at = self._rim.wall()
+            headers = {
+                "Content-Type": "application/json",
+                "webhook-id": notice.key,
+                "webhook-timestamp": str(int(sent_at.timestamp())),
+                "webhook-signature": self._signer.sign(notice.key, sent_at, body.decode()),
+            }
+            session = self._rim.session(self._spec.allow_private)
+            return await post(session, self._spec.urls[0], body, headers, self._spec.timeout_seconds)
+
+
+def faults(spec: ReceiverSpec) -> list[str]:
+    """One address, and a secret in base64 with or without `whsec_`, here or in a file."""
+    found = []
+    if len(spec.urls) != 1:
+        found.append(f"found {len(spec.urls)} urls, wanted one")
+    if not spec.allow_private and any(map(private_address, spec.urls)):
+        found.append("found a private address, wanted a public one or allow_private: true")
+    try:
+        _key(_secret(spec))
+    except (OSError, ValueError) as fault:
+        found.append(str(fault))
+    return found
+
+
+def make(spec: ReceiverSpec, rim: Rim) -> Webhook:
+    """The webhook of a configuration without `faults`."""
+    return Webhook(spec, rim)
+
+
+def _secret(spec: ReceiverSpec) -> str:
+    if spec.secret_file is not None:
+        try:
+            return Path(spec.secret_file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"secret_file {spec.secret_file}: {error.strerror}") from None
+    if spec.secret is None:
+        raise ValueError("found no secret, wanted secret or secret_file")
+    return spec.secret
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise ValueError(f"found a secret that is not base64, wanted {_PREFIX} and base64 of random bytes")
+    return key
