@@ -151,9 +151,7 @@ def parse_stretch(value: object) -> Stretch:
 
 
 Hours = list[
-    Annotated[
-        Stretch, BeforeValidator(parse_stretch), PlainSerializer(str), _written(r"^\d{2}:\d{2}-\d{2}:\d{2}$")
-    ]
+    Annotated[Stretch, BeforeValidator(parse_stretch), PlainSerializer(str), _written(r"^\d{2}:\d{2}-\d{2}:\d{2}$")]
 ]
 
 
