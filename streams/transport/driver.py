@@ -134,7 +134,7 @@ class BulkApp(faust.App):
         for service in running:
             service._stopped.set()
             service._shutdown.set()
-        self.agents.cancel()
+        cast(Any, self.agents).cancel()
         for service in running:
             for future in list(service._futures):
                 future.cancel()
