@@ -7,7 +7,7 @@ Business time is asked of `streams.engine.calendar`; publishing is not decided h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -76,8 +76,8 @@ class Assessment:
 
 
 @dataclass(slots=True)
-class _Running:
-    """A clock while the timeline is read."""
+class Running:
+    """A clock while the timeline is read; also one that no policy covers or promises."""
 
     target: TargetName
     cycle: int
@@ -109,15 +109,18 @@ def attributes_at(timeline: Timeline, tiers: Sequence[Tier], at_us: int) -> Attr
     return attributes
 
 
-def assess(timeline: Timeline, policies: Policies, tiers: Sequence[Tier], now_us: int) -> Assessment:
-    """The clocks of `timeline` at `now`. Facts later than `now` count; `now` only makes clocks late.
-    Raises NeverOpens where a calendar has no open time left before its horizon."""
-    reading = _Reading(timeline, policies, tiers)
-    reading.read()
+def assess(
+    timeline: Timeline, policies: Policies, tiers: Sequence[Tier], now_us: int, watch: Watch | None = None
+) -> Assessment:
+    """The clocks of `timeline` at `now`. Facts later than `now` count; `now` only makes clocks late. `watch` sees
+    the reading after each fact, and with None after the changes of an instant were applied (C16); it must not
+    change it. Raises NeverOpens where a calendar has no open time left before its horizon."""
+    reading = Reading(timeline, policies, tiers)
+    reading.read(watch)
     return reading.assessment(now_us)
 
 
-class _Reading:
+class Reading:
     """One pass over a timeline. The handlers are named after what happened."""
 
     def __init__(self, timeline: Timeline, policies: Policies, tiers: Sequence[Tier]) -> None:
@@ -126,20 +129,20 @@ class _Reading:
         self.attributes = first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
         self.opened_us, self.opened_names = _opening(timeline)
         self.changes = tiers[1:]
-        self.clocks: list[_Running] = []
-        self.running: dict[TargetName, _Running] = {}
+        self.clocks: list[Running] = []
+        self.running: dict[TargetName, Running] = {}
         self.cycles: dict[TargetName, int] = {}
         self.written = False
         self.answered_us: int | None = None
         self.resolved = False
         self.unanswered_at_close = False
-        self.silent: list[_Running] = []
+        self.silent: list[Running] = []
         self.paused_us: int | None = None
         self.changed: Attributes | None = None
         self.changed_us = 0
         self.assigned: tuple[int, str] | None = None
 
-    def read(self) -> None:
+    def read(self, watch: Watch | None = None) -> None:
         end = self.timeline.end
         limit = (end.at_us, end.rank) if end else None
         for item in self._all_facts():
@@ -149,8 +152,14 @@ class _Reading:
             if handler is not None:
                 if self.changed is not None and (item.type not in _CHANGES or item.at_us != self.changed_us):
                     self._repick()
+                    if watch is not None:
+                        watch(None, self)
                 handler(self, item)
+            if watch is not None:
+                watch(item, self)
         self._repick()
+        if watch is not None:
+            watch(None, self)
 
     def _all_facts(self) -> Sequence[Fact]:
         """The timeline's facts with the changes of attributes, a queue's by assignment included, at their
@@ -273,14 +282,14 @@ class _Reading:
         if target == "acknowledgement":
             self.assigned = None
         cycle = self.cycles[target] = self.cycles.get(target, 0) + 1
-        clock = _Running(target, cycle, at_us, self.attributes, None, None)
+        clock = Running(target, cycle, at_us, self.attributes, None, None)
         if target in PAUSABLE and self.paused_us is not None:
             clock.paused_us = at_us
         self._choose(clock, self.attributes)
         self.clocks.append(clock)
         self.running[target] = clock
 
-    def _choose(self, clock: _Running, attributes: Attributes) -> None:
+    def _choose(self, clock: Running, attributes: Attributes) -> None:
         clock.attributes = attributes
         policy = self.policies.pick(attributes, clock.start_us)
         if policy is None:
@@ -354,7 +363,7 @@ class _Reading:
             attributes=self.attributes,
         )
 
-    def _finished(self, running: _Running, policy: Policy, now_us: int) -> Clock:
+    def _finished(self, running: Running, policy: Policy, now_us: int) -> Clock:
         end = self.timeline.end
         voided = end is not None
         ended_us = running.ended_us
@@ -401,26 +410,27 @@ class _Reading:
             wake_us=wake_us,
         )
 
-    def _alerts_from(self, running: _Running) -> int | None:
+    def _alerts_from(self, running: Running) -> int | None:
         """Until the first response only acknowledgement and first_response may alert (C8)."""
         if running.target in ("acknowledgement", "first_response"):
             return running.start_us
         return None if self.answered_us is None else max(self.answered_us, running.start_us)
 
 
+Watch = Callable[[Fact | None, Reading], None]
 _HANDLERS: Final = {
-    facts.OPENED: _Reading.customer_wrote,
-    facts.RECEIVED: _Reading.customer_wrote,
-    facts.UPDATED: _Reading.attributes_changed,
-    facts.CUSTOMER_CHANGED: _Reading.customer_changed,
-    facts.ACKNOWLEDGED: _Reading.acknowledged,
-    facts.ASSIGNED: _Reading.assigned_to,
-    facts.PAUSED: _Reading.paused,
-    facts.RESUMED: _Reading.resumed,
-    facts.SENT: _Reading.we_wrote,
-    facts.RESOLVED: _Reading.resolved_or_closed,
-    facts.CLOSED: _Reading.resolved_or_closed,
-    facts.REOPENED: _Reading.reopened,
+    facts.OPENED: Reading.customer_wrote,
+    facts.RECEIVED: Reading.customer_wrote,
+    facts.UPDATED: Reading.attributes_changed,
+    facts.CUSTOMER_CHANGED: Reading.customer_changed,
+    facts.ACKNOWLEDGED: Reading.acknowledged,
+    facts.ASSIGNED: Reading.assigned_to,
+    facts.PAUSED: Reading.paused,
+    facts.RESUMED: Reading.resumed,
+    facts.SENT: Reading.we_wrote,
+    facts.RESOLVED: Reading.resolved_or_closed,
+    facts.CLOSED: Reading.resolved_or_closed,
+    facts.REOPENED: Reading.reopened,
 }
 
 
@@ -449,14 +459,14 @@ def _base_due(calendar: Calendar, start_us: int, span: Span) -> int:
     return calendar.due(start_us, span.seconds * SECOND_US)
 
 
-def _due(clock: _Running) -> int | None:
+def _due(clock: Running) -> int | None:
     """The due instant in force; None where a running pause holds it up (C9) or nothing was promised."""
     if clock.base_due_us is None or clock.policy is None:
         return None
     return _after_pauses(clock, clock.policy.calendar, clock.base_due_us)
 
 
-def _after_pauses(clock: _Running, calendar: Calendar, instant_us: int) -> int | None:
+def _after_pauses(clock: Running, calendar: Calendar, instant_us: int) -> int | None:
     """`instant` moved by the open time of the pauses that began before it; None while one runs."""
     for paused_us, resumed_us in clock.pauses:
         if paused_us >= instant_us:
@@ -468,7 +478,7 @@ def _after_pauses(clock: _Running, calendar: Calendar, instant_us: int) -> int |
     return instant_us
 
 
-def _verdict(running: _Running, due_us: int | None, *, late: bool, ended: bool) -> tuple[str, str]:
+def _verdict(running: Running, due_us: int | None, *, late: bool, ended: bool) -> tuple[str, str]:
     resolution = running.target == "resolution"
     if late:
         if any(answer_us <= due_us for answer_us, _ in running.taken_back if due_us is not None):
@@ -486,7 +496,7 @@ def _verdict(running: _Running, due_us: int | None, *, late: bool, ended: bool) 
 
 
 def _stage(
-    running: _Running, policy: Policy, policies: Policies, due_us: int | None, now_us: int
+    running: Running, policy: Policy, policies: Policies, due_us: int | None, now_us: int
 ) -> tuple[str, int, int, int | None]:
     """Stage, step, since when, and the next instant to look again (rule 3 of the design's section 2)."""
     if due_us is None:
@@ -500,16 +510,17 @@ def _stage(
             return "overdue", 0, due_us, wake_us
         at_us = max(at_us for _, at_us in passed)
         return "escalated", len(passed), at_us, wake_us
-    warnings = _warnings(running, policy)
-    passed_warnings = [at_us for at_us in warnings if now_us > at_us]
-    wake_us = min((at_us for at_us in warnings if at_us >= now_us), default=due_us)
+    instants = warnings(running, policy)
+    passed_warnings = [at_us for at_us in instants if now_us > at_us]
+    wake_us = min((at_us for at_us in instants if at_us >= now_us), default=due_us)
     if not passed_warnings:
         return "running", 0, running.pauses[-1][1] if running.pauses else running.start_us, wake_us
     return "at_risk", len(passed_warnings), passed_warnings[-1], wake_us
 
 
-def _warnings(running: _Running, policy: Policy) -> list[int]:
-    """Instants at which the shares of the target are used up, in open time less pauses."""
+def warnings(running: Running, policy: Policy) -> list[int]:
+    """Instants at which the shares of the target are used up, in open time less pauses; without those that a
+    running pause holds up."""
     calendar, start_us = policy.calendar, running.start_us
     assert running.span is not None
     assert running.base_due_us is not None
@@ -522,13 +533,13 @@ def _warnings(running: _Running, policy: Policy) -> list[int]:
     return instants
 
 
-def _escalations(running: _Running, policy: Policy, policies: Policies, due_us: int) -> list[tuple[int, int]]:
+def _escalations(running: Running, policy: Policy, policies: Policies, due_us: int) -> list[tuple[int, int]]:
     steps = []
     for step, escalation in enumerate(policies.escalations, start=1):
         if escalation.wall:
             steps.append((step, due_us + escalation.after_us))
             continue
-        later = _Running(running.target, 0, due_us, running.attributes, None, None)
+        later = Running(running.target, 0, due_us, running.attributes, None, None)
         later.pauses = [pause for pause in running.pauses if pause[0] >= due_us]
         later.paused_us = running.paused_us
         reached_us = _after_pauses(later, policy.calendar, policy.calendar.due(due_us, escalation.after_us))
@@ -537,11 +548,11 @@ def _escalations(running: _Running, policy: Policy, policies: Policies, due_us: 
     return steps
 
 
-def _all_pauses(running: _Running) -> tuple[tuple[int, int | None], ...]:
+def _all_pauses(running: Running) -> tuple[tuple[int, int | None], ...]:
     open_pause: list[tuple[int, int | None]] = [] if running.paused_us is None else [(running.paused_us, None)]
     return (*running.pauses, *open_pause)
 
 
-def _paused_time(running: _Running, calendar: Calendar, until_us: int) -> int:
+def _paused_time(running: Running, calendar: Calendar, until_us: int) -> int:
     closed = sum(calendar.elapsed(paused_us, min(resumed_us, until_us)) for paused_us, resumed_us in running.pauses)
     return closed + (0 if running.paused_us is None else calendar.elapsed(running.paused_us, until_us))
