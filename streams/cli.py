@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -106,6 +107,27 @@ def replay(
             typer.echo(f"heardback: {unwritable.filename}: {unwritable.strerror}", err=True)
             raise typer.Exit(FAILED) from None
     typer.echo(replaying.summary_text(result))
+
+
+@app.command(epilog="Example: heardback schema --out schemas")
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Folder for a JSON Schema of each record, and asyncapi.json.")] = None,
+) -> None:
+    """Write the JSON Schema of every record and the AsyncAPI document; without --out, print the latter."""
+    from schemas.documents import ASYNCAPI_FILE, documents
+
+    written = documents(version("heardback"))
+    if out is None:
+        sys.stdout.buffer.write(written[ASYNCAPI_FILE])
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in written.items():
+            (out / name).write_bytes(content)
+    except OSError as unwritable:
+        typer.echo(f"heardback: {unwritable.filename}: {unwritable.strerror}", err=True)
+        raise typer.Exit(FAILED) from None
+    typer.echo(f"{out}: {len(written)} documents")
 
 
 if __name__ == "__main__":
