@@ -26,6 +26,7 @@ from streams.engine.outcome import Content, instant_text, journey_content, outco
 from streams.engine.policy import Policies
 from streams.engine.rehearsal import Said, rehearse, url_of
 from streams.engine.timeline import Contact, Fact, customers_of, fact_of, in_order, timelines
+from streams.state import fact_bytes
 
 AlertsOf = Callable[[Sequence[Said]], list[Content]]
 
@@ -170,11 +171,6 @@ def _contacts(
     ordered = {contact_id: in_order(gathered[contact_id]) for contact_id in sorted(gathered)}
     customers = customers_of(ordered, directory)
     return {contact_id: Contact(contact_id, customers[contact_id], own) for contact_id, own in ordered.items()}
-
-
-def fact_bytes(item: Fact) -> int:
-    """What a fact counts towards the bound of its contact, in bytes."""
-    return len(item.source) + len(item.id) + len(orjson.dumps(item.data)) + 40
 
 
 def too_large(bytes_max: int) -> Refusal:

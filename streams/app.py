@@ -1,0 +1,125 @@
+"""The rim of `streams`: broker, tables, customers, timers and the agent put together, started and stopped.
+
+Wiring only: what a fact means is the engine's, what a batch does is `streams.track`'s. Nothing happens on
+import, and any number of these live in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+import orjson
+import structlog
+
+from schemas.configuration import Configuration
+from schemas.customers import Customer
+from schemas.policies import PolicyRecord, content_hash
+from schemas.topics import CUSTOMERS, POLICIES, TOPICS
+from streams import settings
+from streams.customers import Customers, affected
+from streams.engine.policy import Policies
+from streams.state import Waiting
+from streams.track import Observer, Track
+from streams.transport import Record, TransportSettings, create_app
+
+APP_ID = "heardback-streams"
+WAKE_EVERY_SECONDS = 0.2
+
+log = structlog.get_logger(__name__)
+
+
+class Streams:
+    """The stream processors of one process. `now` is any clock; `after_step` hears of each applied step."""
+
+    def __init__(
+        self,
+        broker_url: str,
+        configuration: Configuration,
+        *,
+        now: Callable[[], datetime],
+        observer: Observer,
+        transport: TransportSettings | None = None,
+        after_step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.configuration = configuration
+        self.policies: Policies = settings.policies_of(configuration)
+        self.runtime = create_app(APP_ID, broker_url, topics=TOPICS, settings=transport)
+        self.customers = Customers()
+        self._customers_known = asyncio.Event()
+        self.runtime.on_partition_ready(self._wait_for_customers)
+        self.track = Track(self.runtime, self.policies, self.customers, configuration.limits, observer, now, after_step)
+        self.runtime.timer(WAKE_EVERY_SECONDS, self.track.send_wake_ups)
+        self._now = now
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect, read the customers, publish the policies, join the group. Raises TransportError."""
+        await self.runtime.start()
+        client, topic = self.runtime.client, self.runtime.topic_name(CUSTOMERS.name)
+        position = await self.customers.load(client, topic)
+        self._customers_known.set()
+        await client.append(self.runtime.topic_name(POLICIES.name), {0: list(self._policy_records())})
+        self._follower = asyncio.create_task(self._follow(topic, position))
+        log.info("streams_started", customers=len(self.customers.directory.customers))
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, commit, leave; called again, at once."""
+        if self._follower is not None:
+            self._follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._follower
+        await self.runtime.stop()
+        log.info("streams_stopped")
+
+    async def put_customers(self, customers: Sequence[Customer]) -> None:
+        """Publish customer records to topic `customers`."""
+        timestamp_ms = int(self._now().timestamp() * 1_000)
+        records = [
+            Record(
+                key=customer.customer_id.encode(),
+                value=customer.model_dump_json(exclude_none=True).encode(),
+                timestamp_ms=timestamp_ms,
+            )
+            for customer in customers
+        ]
+        await self.runtime.client.append(self.runtime.topic_name(CUSTOMERS.name), {0: records})
+
+    def waiting(self) -> Iterator[tuple[str, Waiting]]:
+        """Every clock that runs in our partitions, with its customer."""
+        for home in list(self.track.homes.values()):
+            yield from home.waiting()
+
+    async def _wait_for_customers(self, _: int) -> None:
+        """No batch is handled before every customer is known: a contact's home depends on them."""
+        await self._customers_known.wait()
+
+    async def _follow(self, topic: str, position: dict[int, int]) -> None:
+        try:
+            await self.customers.follow(self.runtime.client, topic, position, self._customers_changed)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits for the runtime is told
+            self.runtime.fail(error)
+
+    async def _customers_changed(self, changed: set[str]) -> None:
+        """Contacts of customers that changed are looked at again, and move home where they must."""
+        for home in list(self.track.homes.values()):
+            customers = affected(self.customers.directory, list(home.contacts_of), changed)
+            await self.track.wake([name for customer in customers for name in home.contacts_of.get(customer, ())])
+
+    def _policy_records(self) -> Iterable[Record]:
+        for name, calendar in self.configuration.calendars.items():
+            content = calendar.model_dump(mode="json")
+            yield _policy_record(PolicyRecord(kind="calendar", hash=content_hash(calendar), name=name, content=content))
+        for policy in self.configuration.policies:
+            content = policy.model_dump(mode="json")
+            yield _policy_record(
+                PolicyRecord(kind="policy", hash=content_hash(policy), name=policy.name, content=content)
+            )
+
+
+def _policy_record(record: PolicyRecord) -> Record:
+    return Record(key=record.hash.encode(), value=orjson.dumps(record.model_dump(mode="json")))

@@ -1,0 +1,60 @@
+"""One partition as a worker knows it: which contacts live here, whose they are, what waits, what is due.
+
+Everything here is rebuilt from the tables when a partition is ready, and dropped when it is revoked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from streams.due import JOURNEYS_OF, DueIndex
+from streams.state import Header, Waiting, decode_header, journeys_wake
+
+
+@dataclass(slots=True)
+class Home:
+    """The index of one partition."""
+
+    headers: dict[str, Header] = field(default_factory=dict)
+    contacts_of: dict[str, set[str]] = field(default_factory=dict)
+    due: DueIndex = field(default_factory=DueIndex)
+
+    def put(self, contact_id: str, header: Header | None) -> None:
+        """Take note of a contact as it is now; None: it is gone."""
+        before = self.headers.get(contact_id)
+        if before is not None and (header is None or header.home != before.home):
+            others = self.contacts_of[before.home]
+            others.discard(contact_id)
+            if not others:
+                del self.contacts_of[before.home]
+        self.due.put(contact_id, header.wake_us if header else None)
+        if header is None:
+            self.headers.pop(contact_id, None)
+            return
+        self.headers[contact_id] = header
+        self.contacts_of.setdefault(header.home, set()).add(contact_id)
+
+    def put_journeys(self, customer_id: str, wake_us: int | None) -> None:
+        """Take note of when a customer's journeys must be looked at."""
+        self.due.put(JOURNEYS_OF + customer_id, wake_us)
+
+    def entangled(self, customer_id: str) -> bool:
+        """Whether merges or links tie contacts of this customer to others."""
+        return any(self.headers[name].entangled for name in self.contacts_of.get(customer_id, ()))
+
+    def waiting(self) -> Iterator[tuple[str, Waiting]]:
+        """Every clock that runs here, with its customer."""
+        for header in self.headers.values():
+            for clock in header.waiting:
+                yield header.home, clock
+
+
+def home_from_tables(contacts: Mapping[bytes, bytes], journeys: Mapping[bytes, bytes]) -> Home:
+    """The index of a partition whose tables have been recovered."""
+    home = Home()
+    for key, value in contacts.items():
+        home.put(key.decode(), decode_header(value))
+    for key, value in journeys.items():
+        home.put_journeys(key.decode(), journeys_wake(value))
+    return home

@@ -1,0 +1,160 @@
+"""What is kept of a contact and of a customer's journeys: the values of tables `contacts` and `journeys`.
+
+A value is one line of JSON that says what an index needs (whose it is, when to look again, what waits),
+and one with everything else, which is decoded only when the contact is touched. What state means belongs
+to `streams.engine`, when it is written to `streams.track`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from streams.engine.clocks import Clock, Tier
+from streams.engine.outcome import Published
+from streams.engine.timeline import LINKED, MERGED, RANK, Contact, Fact
+
+_CODES: Final = tuple(RANK)
+_CODE_OF: Final = {kind: code for code, kind in enumerate(_CODES)}
+FACT_OVERHEAD_BYTES: Final = 40
+
+
+class Waiting(NamedTuple):
+    """A clock that runs, as gauges count it; `state` is ok, at_risk or overdue."""
+
+    target: str
+    state: str
+    tier: str | None
+    since_us: int
+
+
+class Header(NamedTuple):
+    """What an index knows of a contact: the customer in whose home it lives, the next instant to look
+    again, whether merges or links tie it to others, and its clocks that run."""
+
+    home: str
+    wake_us: int | None
+    entangled: bool
+    waiting: tuple[Waiting, ...]
+
+
+@dataclass(slots=True)
+class ContactState:
+    """A contact's facts, how far time has passed for it (`woken_us`: the last wake-up), and what was last
+    published of its outcomes by `target:cycle`. `home` differs from its customer where it is a copy that
+    was merged into another customer's contact; `moved_to` says that it lives elsewhere now."""
+
+    contact: Contact
+    home: str
+    woken_us: int = 0
+    tiers: list[Tier] = field(default_factory=list)
+    published: dict[str, Published] = field(default_factory=dict)
+    moved_to: str | None = None
+
+    @property
+    def is_copy(self) -> bool:
+        """Kept only because its facts were merged into a contact of another customer."""
+        return self.home != self.contact.customer_id
+
+    @property
+    def size_bytes(self) -> int:
+        """What the facts count towards the bound of a contact."""
+        return sum(map(fact_bytes, self.contact.facts))
+
+
+def fact_bytes(item: Fact) -> int:
+    """What a fact counts towards the bound of its contact, in bytes."""
+    return len(item.source) + len(item.id) + len(orjson.dumps(item.data)) + FACT_OVERHEAD_BYTES
+
+
+def encode_contact(state: ContactState, wake_us: int | None, clocks: Iterable[Clock]) -> bytes:
+    """The value of table `contacts`."""
+    entangled = any(item.type in (MERGED, LINKED) for item in state.contact.facts)
+    waiting = [list(waiting_of(clock)) for clock in clocks if clock.ended_us is None]
+    return orjson.dumps([state.home, wake_us, entangled, waiting]) + b"\n" + encode_body(state)
+
+
+def encode_body(state: ContactState) -> bytes:
+    """Everything of a contact but what the index keeps: also what travels when it moves."""
+    contact = state.contact
+    body = {
+        "id": contact.contact_id,
+        "customer": contact.customer_id,
+        "woken": state.woken_us,
+        "tiers": [[tier.since_us, tier.tier, tier.kind] for tier in state.tiers],
+        "published": {key: [last.revision, last.digest] for key, last in state.published.items()},
+        "facts": [[f.at_us, _CODE_OF[f.type], f.source, f.id, f.data] for f in contact.facts],
+    }
+    if state.moved_to is not None:
+        body["moved_to"] = state.moved_to
+    return orjson.dumps(body)
+
+
+def decode_header(value: bytes) -> Header:
+    """What the index needs of a value of table `contacts`."""
+    home, wake_us, entangled, waiting = orjson.loads(value[: value.index(b"\n")])
+    return Header(home, wake_us, entangled, tuple(Waiting(*clock) for clock in waiting))
+
+
+def decode_contact(value: bytes) -> ContactState:
+    """A contact from a value of table `contacts`."""
+    cut = value.index(b"\n")
+    return decode_body(value[cut + 1 :], orjson.loads(value[:cut])[0])
+
+
+def decode_body(body: bytes, home: str) -> ContactState:
+    """A contact from `encode_body`."""
+    content: dict[str, Any] = orjson.loads(body)
+    found = [_fact(*item) for item in content["facts"]]
+    return ContactState(
+        contact=Contact(content["id"], content["customer"], found),
+        home=home,
+        woken_us=content["woken"],
+        tiers=[Tier(*tier) for tier in content["tiers"]],
+        published={key: Published(*last) for key, last in content["published"].items()},
+        moved_to=content.get("moved_to"),
+    )
+
+
+def _fact(at_us: int, code: int, source: str, event_id: str, data: dict[str, Any]) -> Fact:
+    kind = _CODES[code]
+    return Fact(at_us, RANK[kind], source, event_id, kind, data)
+
+
+def waiting_of(clock: Clock) -> Waiting:
+    """A running clock as gauges count it."""
+    state = {"at_risk": "at_risk", "overdue": "overdue", "escalated": "overdue"}.get(clock.stage, "ok")
+    return Waiting(clock.target, state, clock.attributes.tier, clock.started_us)
+
+
+class JourneyState(NamedTuple):
+    """What was last published of a customer's journeys, and when to look again. `ends` has when each
+    ended, so that old ones can be forgotten."""
+
+    wake_us: int | None
+    woken_us: int
+    published: dict[str, Published]
+    ends: dict[str, int | None]
+
+
+def encode_journeys(state: JourneyState) -> bytes:
+    """The value of table `journeys`."""
+    body = [state.woken_us, {key: [*last] for key, last in state.published.items()}, state.ends]
+    return orjson.dumps(state.wake_us) + b"\n" + orjson.dumps(body)
+
+
+def decode_journeys(value: bytes) -> JourneyState:
+    """A customer's journeys from a value of table `journeys`."""
+    cut = value.index(b"\n")
+    woken_us, published, ends = orjson.loads(value[cut + 1 :])
+    kept = {key: Published(*last) for key, last in published.items()}
+    return JourneyState(orjson.loads(value[:cut]), woken_us, kept, ends)
+
+
+def journeys_wake(value: bytes) -> int | None:
+    """When a customer's journeys must be looked at again."""
+    wake_us: int | None = orjson.loads(value[: value.index(b"\n")])
+    return wake_us
