@@ -156,6 +156,10 @@ class Calendar:
             return "closed"
         return "outside hours"
 
+    def local(self, instant_us: int) -> datetime:
+        """That instant in the calendar's zone."""
+        return from_us(instant_us).astimezone(self._zone)
+
     def midnight_us(self, day: date) -> int:
         """Local midnight at the beginning of `day`."""
         return self._wall_us(day, 0)
@@ -167,7 +171,7 @@ class Calendar:
     # -- from local dates to spans -------------------------------------------------------------------
 
     def _local_date(self, instant_us: int) -> date:
-        return from_us(instant_us).astimezone(self._zone).date()
+        return self.local(instant_us).date()
 
     def _wall_us(self, day: date, minute: int) -> int:
         """A wall time as UTC by `fold=0`: in the spring gap shifted later, repeated its first (C1)."""

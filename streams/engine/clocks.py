@@ -503,7 +503,7 @@ def _stage(
         assert running.paused_us is not None
         return "paused", 0, running.paused_us, None
     if now_us > due_us:
-        steps = _escalations(running, policy, policies, due_us)
+        steps = escalations(running, policy, policies, due_us)
         passed = [(step, at_us) for step, at_us in steps if now_us > at_us]
         wake_us = min((at_us for _, at_us in steps if at_us >= now_us), default=None)
         if not passed:
@@ -533,7 +533,8 @@ def warnings(running: Running, policy: Policy) -> list[int]:
     return instants
 
 
-def _escalations(running: Running, policy: Policy, policies: Policies, due_us: int) -> list[tuple[int, int]]:
+def escalations(running: Running, policy: Policy, policies: Policies, due_us: int) -> list[tuple[int, int]]:
+    """Each step that is reckoned now, counted from 1, and its instant; none that a running pause holds up."""
     steps = []
     for step, escalation in enumerate(policies.escalations, start=1):
         if escalation.wall:

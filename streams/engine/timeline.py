@@ -249,13 +249,14 @@ def taken_back(facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
     for position, bounce in enumerate(facts):
         if bounce.type != BOUNCED:
             continue
-        answer = _answer_of(bounce, position, facts)
+        answer = bounced_answer(bounce, position, facts)
         if answer is not None:
             taken.setdefault((answer.source, answer.id), bounce.at_us)
     return taken
 
 
-def _answer_of(bounce: Fact, position: int, facts: Sequence[Fact]) -> Fact | None:
+def bounced_answer(bounce: Fact, position: int, facts: Sequence[Fact]) -> Fact | None:
+    """The answer that a bounce at `position` of `facts` takes back, or None (C13)."""
     data = bounce.data
     if data.get("direction") != "outbound" or not data.get("permanent", True):
         return None
