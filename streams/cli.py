@@ -111,7 +111,7 @@ def replay(
 
 @app.command(epilog="Example: heardback schema --out schemas")
 def schema(
-    out: Annotated[Path | None, typer.Option(help="Folder for a JSON Schema of each record, and asyncapi.json.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the JSON Schemas and asyncapi.json.")] = None,
 ) -> None:
     """Write the JSON Schema of every record and the AsyncAPI document; without --out, print the latter."""
     from schemas.documents import ASYNCAPI_FILE, documents
