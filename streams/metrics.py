@@ -1,0 +1,341 @@
+"""Every public metric of `streams` (CONTRACT.md section 7): names, labels, and a method for what happened.
+
+Labels are bounded whatever customers, tiers and policies there are: the first values of a label keep their
+name, the rest is `other`. Only `responsiveness_worst_wait_seconds` names customers, the worst few. Metrics
+of alerts and their delivery belong to `alerting.metrics`; truth by customer belongs to the facts store.
+"""
+
+from __future__ import annotations
+
+import heapq
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from schemas.events import EVENT_TYPES
+
+LABEL_VALUES_MAX: Final = 50
+WAITING_CACHED_SECONDS: Final = 5.0
+NONE: Final = "none"
+OTHER: Final = "other"
+UNKNOWN_TYPE: Final = "unknown"
+
+_MINUTE: Final = 60.0
+_HOUR: Final = 3_600.0
+_DAY: Final = 86_400.0
+# Open time: what service desks promise, from a chat's minute to two weeks round the clock.
+RESPONSE_BUCKETS: Final = (
+    _MINUTE, 5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, _HOUR, 2 * _HOUR, 4 * _HOUR, 8 * _HOUR, 16 * _HOUR,
+    _DAY, 40 * _HOUR, 80 * _HOUR, 7 * _DAY, 14 * _DAY,
+)  # fmt: skip
+DELAY_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0)
+
+# While these clocks run the customer waits to hear from us; resolution and update run on after an answer.
+OWED_AN_ANSWER: Final = frozenset({"acknowledgement", "first_response", "next_response"})
+# A clock that ended for one of these reasons ended by what was promised, in time or not.
+_RESPONDED: Final = frozenset(
+    {"answered_in_time", "answered_late", "resolved_in_time", "resolved_late", "answer_bounced"}
+)
+
+EventResult = Literal["taken", "duplicate", "refused", "forwarded", "woken", "stale"]
+State = Literal["ok", "at_risk", "overdue"]
+
+
+_Key = tuple[str, str, str | None]
+_NEVER_US: Final = 1 << 63
+
+
+class Waiting(NamedTuple):
+    """One running clock. `since_us`: microseconds since 1970 at which the customer began to wait."""
+
+    target: str
+    state: State
+    tier: str | None
+    customer_id: str
+    since_us: int
+
+
+class Lag(Protocol):
+    """What a transport says of one partition; `PartitionProgress` is one."""
+
+    @property
+    def partition(self) -> int: ...
+
+    @property
+    def lag_seconds(self) -> float: ...
+
+
+class Metrics:
+    """The metrics of one process, in `registry`. Methods are named by what happened.
+
+    `now` is the clock that waits are measured by. What is read only when somebody scrapes is handed in later,
+    by `watch`. Everything is per process: events that are handed out again after a crash count again.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        worst_customers: int,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        version: str | None = None,
+    ) -> None:
+        # For the whole process: else each counter has a second series, of when it began, that nobody reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._tier, self._policy = _Bounded(), _Bounded()
+        self._declare_counters(registry)
+        self._declare_histograms(registry)
+        built = {"version": version or metadata.version("heardback"), "python_version": platform.python_version()}
+        Info("responsiveness_build", "Which heardback runs here.", registry=registry).info(built)
+        self._waiting = _WaitingNow(worst_customers, self._tier, now, monotonic)
+        self._lags = _LagNow()
+        registry.register(self._waiting)
+        registry.register(self._lags)
+
+    def _declare_counters(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, about: str, *labels: str) -> Callable[..., Counter]:
+            return cache(Counter(f"responsiveness_{name}", about, labels, registry=registry).labels)
+
+        self._opened = counter("contacts_opened", "Contacts that customers opened.", "channel", "tier")
+        self._outcomes = counter(
+            "outcomes",
+            "Verdicts of clocks; a verdict that turned into another (a bounced answer) counts in both.",
+            *("policy", "target", "verdict", "channel", "tier"),
+        )
+        self._bounces = counter("bounces", "Messages that did not arrive.", "direction", "permanent")
+        self._dead_ends = counter("dead_ends", "Attempts that landed where nobody will answer.", "channel")
+        self._silent_closes = counter("silent_closes", "Contacts closed on a waiting customer.", "policy")
+        self._uncovered = counter("uncovered", "Clocks that no policy covers: nothing is promised.", "channel", "tier")
+        self._events = counter("events", "Records read, by what became of them.", "type", "result")
+        self._refused = counter("refused", "Records refused, by reason.", "reason")
+
+    def _declare_histograms(self, registry: CollectorRegistry) -> None:
+        response = Histogram(
+            "responsiveness_response_seconds",
+            "Open time from the customer's message to what was promised, less pauses.",
+            ("target", "channel", "tier"),
+            buckets=RESPONSE_BUCKETS,
+            registry=registry,
+        )
+        self._response: Callable[..., Histogram] = cache(response.labels)
+        self._deadline_delay = Histogram(
+            "responsiveness_deadline_delay_seconds",
+            "From the instant of a wake-up to its handling.",
+            buckets=DELAY_BUCKETS,
+            registry=registry,
+        )
+
+    def watch(
+        self,
+        *,
+        waiting: Callable[[], Iterable[Waiting]] | None = None,
+        progress: Callable[[], Iterable[Lag]] | None = None,
+    ) -> None:
+        """Has gauges computed from these at each scrape; those of waiting at most every 5 seconds."""
+        if waiting is not None:
+            self._waiting.watch(waiting)
+        if progress is not None:
+            self._lags.source = progress
+
+    def opened(self, channel: str, tier: str | None, count: int = 1) -> None:
+        """A customer opened a contact."""
+        self._opened(channel, self._tier(tier)).inc(count)
+
+    def outcome(self, content: Mapping[str, Any], *, last_verdict: str | None, had_ended: bool) -> None:
+        """A revision of an outcome (CONTRACT.md section 5) was published. `last_verdict` and `had_ended` are
+        of the revision before: None and False for the first. Counts each verdict reached once, and takes the
+        response time when the clock ends by what was promised; a void or silently closed one has none."""
+        verdict, tier = content["verdict"], self._tier(content["tier"])
+        if verdict not in ("open", last_verdict):
+            policy = self._policy(content["policy"])
+            self._outcomes(policy, content["target"], verdict, content["channel"], tier).inc()
+        if content["ended_at"] is not None and not had_ended and content["reason"] in _RESPONDED:
+            self._response(content["target"], content["channel"], tier).observe(content["open_seconds"])
+
+    def bounced(self, direction: str, permanent: bool, count: int = 1) -> None:
+        """A message did not arrive."""
+        self._bounces(direction, "true" if permanent else "false").inc(count)
+
+    def dead_end(self, channel: str) -> None:
+        """An attempt was found to be a dead end (C14)."""
+        self._dead_ends(channel).inc()
+
+    def silent_close(self, policy: str) -> None:
+        """A contact was closed on an unanswered customer (C10)."""
+        self._silent_closes(self._policy(policy)).inc()
+
+    def uncovered(self, channel: str, tier: str | None, count: int = 1) -> None:
+        """No policy matches: no record, but a count (C16)."""
+        self._uncovered(channel, self._tier(tier)).inc(count)
+
+    def event(self, event_type: str, result: EventResult, count: int = 1) -> None:
+        """So many records of a type were read; count them by batch, it is cheaper."""
+        self._events(event_type if event_type in EVENT_TYPES else UNKNOWN_TYPE, result).inc(count)
+
+    def refused(self, reason: str, count: int = 1) -> None:
+        """So many records were refused for a `schemas.refusals.Reason`."""
+        self._refused(reason).inc(count)
+
+    def deadline_delay(self, seconds: float) -> None:
+        """A wake-up was handled so long after its instant."""
+        self._deadline_delay.observe(max(0.0, seconds))
+
+
+def render(registry: CollectorRegistry) -> tuple[bytes, str]:
+    """The page that Prometheus scrapes, and its content type."""
+    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+@dataclass(slots=True)
+class _Bounded:
+    """The values of a label that keep their name: the first so many ever seen."""
+
+    known: set[str] = field(default_factory=set)
+
+    def __call__(self, value: str | None) -> str:
+        if value is None:
+            return NONE
+        if value not in self.known:
+            if len(self.known) >= LABEL_VALUES_MAX:
+                return OTHER
+            self.known.add(value)
+        return value
+
+
+class _Summary(NamedTuple):
+    """By target, state and tier: how many, and since when the oldest waits; since when the worst customers do."""
+
+    counts: dict[_Key, int]
+    oldest_us: dict[_Key, int]
+    worst_us: list[tuple[str, int]]
+
+
+def _summary(waiting: Iterable[Waiting], worst_customers: int) -> _Summary:
+    """In one pass, without detours: there may be hundreds of thousands."""
+    counts: dict[_Key, int] = {}
+    oldest_us: dict[_Key, int] = {}
+    customer_us: dict[str, int] = {}
+    for target, state, tier, customer_id, since_us in waiting:
+        key = target, state, tier
+        counts[key] = counts.get(key, 0) + 1
+        if target in OWED_AN_ANSWER:
+            if since_us < oldest_us.get(key, _NEVER_US):
+                oldest_us[key] = since_us
+            if since_us < customer_us.get(customer_id, _NEVER_US):
+                customer_us[customer_id] = since_us
+    worst = heapq.nsmallest(worst_customers, customer_us.items(), key=lambda item: (item[1], item[0]))
+    return _Summary(counts, oldest_us, worst)
+
+
+class _WaitingNow(Collector):
+    """Gauges of who waits now. A label set that was seen once stays, at 0, so that nobody reads a gap."""
+
+    def __init__(
+        self, worst_customers: int, tier: _Bounded, now: Callable[[], datetime], monotonic: Callable[[], float]
+    ) -> None:
+        self._source: Callable[[], Iterable[Waiting]] = tuple
+        self._worst_customers = worst_customers
+        self._tier = tier
+        self._now = now
+        self._monotonic = monotonic
+        self._cached: tuple[float, _Summary] | None = None
+        self._seen: set[tuple[str, str, str]] = set()
+        self._seen_tiers: set[str] = set()
+
+    def watch(self, source: Callable[[], Iterable[Waiting]]) -> None:
+        """Who waits is asked here from now on."""
+        self._source, self._cached = source, None
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """The families without samples: registering must not look at who waits."""
+        return list(_waiting_families())
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """The families as of now."""
+        summary, now_us = self._summarised(), round(self._now().timestamp() * 1e6)
+        contacts, oldest, worst = _waiting_families()
+        counts = dict.fromkeys(self._seen, 0)
+        for (target, state, tier), count in summary.counts.items():
+            key = target, state, self._tier(tier)
+            counts[key] = counts.get(key, 0) + count
+        waits = dict.fromkeys(self._seen_tiers, 0.0)
+        for (_, _, tier), since_us in summary.oldest_us.items():
+            label = self._tier(tier)
+            waits[label] = max(waits.get(label, 0.0), _seconds(since_us, now_us))
+        self._seen.update(counts)
+        self._seen_tiers.update(waits)
+        for labels, count in sorted(counts.items()):
+            contacts.add_metric(labels, count)
+        for label, seconds in sorted(waits.items()):
+            oldest.add_metric((label,), seconds)
+        for customer_id, since_us in summary.worst_us:
+            worst.add_metric((customer_id,), _seconds(since_us, now_us))
+        return [contacts, oldest, worst]
+
+    def _summarised(self) -> _Summary:
+        at = self._monotonic()
+        if self._cached is None or at - self._cached[0] >= WAITING_CACHED_SECONDS:
+            self._cached = at, _summary(self._source(), self._worst_customers)
+        return self._cached[1]
+
+
+def _seconds(since_us: int, now_us: int) -> float:
+    return max(0.0, (now_us - since_us) / 1e6)
+
+
+def _waiting_families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+    return (
+        GaugeMetricFamily(
+            "responsiveness_waiting_contacts",
+            "Running clocks of contacts, by how they stand.",
+            labels=("target", "state", "tier"),
+        ),
+        GaugeMetricFamily(
+            "responsiveness_oldest_wait_seconds",
+            "How long the customer of a tier has waited who has waited longest for an answer; 0 if nobody waits.",
+            labels=("tier",),
+        ),
+        GaugeMetricFamily(
+            "responsiveness_worst_wait_seconds",
+            "The customers who have waited longest for an answer, the worst few alone.",
+            labels=("customer_id",),
+        ),
+    )
+
+
+class _LagNow(Collector):
+    """How far each partition of ours is behind the end of its log."""
+
+    def __init__(self) -> None:
+        self.source: Callable[[], Iterable[Lag]] = tuple
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """The family without samples."""
+        return [_lag_family()]
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """The largest lag of each partition number, over all topics that are read."""
+        largest: dict[int, float] = {}
+        for lag in self.source():
+            largest[lag.partition] = max(lag.lag_seconds, largest.get(lag.partition, 0.0))
+        family = _lag_family()
+        for partition, seconds in sorted(largest.items()):
+            family.add_metric((str(partition),), seconds)
+        return [family]
+
+
+def _lag_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "responsiveness_lag_seconds", "Age of the oldest record that is not handled yet.", labels=("partition",)
+    )
