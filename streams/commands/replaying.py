@@ -11,10 +11,12 @@ from typing import IO, Final
 
 import orjson
 
+from alerting.rules import Known, Rules
 from schemas.configuration import Configuration
 from streams import settings
 from streams.engine.identity import directory
 from streams.engine.outcome import Content
+from streams.engine.rehearsal import Said
 from streams.files import customers_in, event_lines
 from streams.replay import AlertsOf, Line, Refused, Replayed
 from streams.replay import replay as replay_lines
@@ -27,7 +29,6 @@ def run(
     configuration: Configuration,
     customers: str | None = None,
     until: datetime | None = None,
-    alerts_of: AlertsOf | None = None,
 ) -> Replayed:
     """Replay the named files. Raises OSError where one cannot be opened."""
     known, refused = customers_in(customers) if customers else ([], [])
@@ -38,7 +39,7 @@ def run(
         settings.policies_of(configuration),
         customers_by_identity,
         until=until,
-        alerts_of=alerts_of,
+        alerts_of=alerts_by(Rules(configuration.alerts)),
         contact_bytes_max=configuration.limits.contact_bytes,
     )
     result.refused += refused
@@ -46,6 +47,25 @@ def run(
         reason = str(item.refusal.reason)
         result.summary["refused"][reason] = result.summary["refused"].get(reason, 0) + 1
     return result
+
+
+def alerts_by(rules: Rules) -> AlertsOf:
+    """The alerts that a customer's records make, each record folded into what was said before."""
+
+    def alerts_of(said: Sequence[Said]) -> list[Content]:
+        known: dict[str, Known | None] = {}
+        alerts: list[Content] = []
+        for item in said:
+            if item.kind == "outcome":
+                key = item.content["outcome_id"]
+                changes, known[key] = rules.on_outcome(item.content, known.get(key))
+            else:
+                key = "customer:" + item.content["customer_id"]
+                changes, known[key] = rules.on_journey(item.content, known.get(key))
+            alerts += [change.record for change in changes]
+        return alerts
+
+    return alerts_of
 
 
 def _lines(names: Iterable[str], refused: list[Refused]) -> Iterator[Line]:
