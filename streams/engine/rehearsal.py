@@ -8,6 +8,7 @@ handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from streams.engine import timeline as facts
@@ -33,9 +34,9 @@ def rehearse(contacts: Iterable[Contact], policies: Policies, tiers_of: TiersOf,
     """Every revision of every outcome and journey of `contacts` (all contacts of one customer, or of
     several whose contacts were merged), in the order of time up to `until`. Raises NeverOpens."""
     rehearsal = _Rehearsal(policies, tiers_of)
-    for contact, item in _by_time(contacts):
-        rehearsal.pass_time(item.at_us)
-        rehearsal.happens(contact, item)
+    for at_us, together in groupby(_by_time(contacts), key=lambda pair: pair[1].at_us):
+        rehearsal.pass_time(at_us)
+        rehearsal.happen(at_us, list(together))
     rehearsal.pass_time(until_us)
     return rehearsal.said
 
@@ -60,28 +61,23 @@ class _Rehearsal:
         self.published: dict[str, Published] = {}
         self.last: dict[str, dict[str, Content]] = {}
 
-    def happens(self, contact: Contact, item: Fact) -> None:
-        known = self.known.get(contact.contact_id)
-        if known is None:
-            known = self.known[contact.contact_id] = Contact(contact.contact_id, contact.customer_id, [])
-        known.facts.append(item)
-        self.entangled = self.entangled or item.type in (facts.MERGED, facts.LINKED)
+    def happen(self, at_us: int, together: Sequence[tuple[Contact, Fact]]) -> None:
+        """What happens at one instant is seen together: reply-and-solve pages nobody in between."""
+        touched = {contact.contact_id for contact, _ in together}
+        for contact, item in together:
+            known = self.known.get(contact.contact_id)
+            if known is None:
+                known = self.known[contact.contact_id] = Contact(contact.contact_id, contact.customer_id, [])
+            known.facts.append(item)
+            self.entangled = self.entangled or item.type in (facts.MERGED, facts.LINKED)
         if self.entangled:
             self.timelines = timelines(self.known)
-            touched = list(self.timelines)
+            touched = set(self.timelines)
         else:
-            self.timelines.update(timelines({known.contact_id: known}))
-            touched = [known.contact_id]
-        for contact_id in touched:
-            self._look_at_contact(contact_id, item.at_us)
-        if (
-            item.is_customer_message
-            or item.is_answer
-            or facts.is_inbound_bounce(item)
-            or self.entangled
-            or item.rank > 1
-        ):
-            self._look_at_journeys(item.at_us)
+            self.timelines.update(timelines({contact_id: self.known[contact_id] for contact_id in touched}))
+        for contact_id in sorted(touched):
+            self._look_at_contact(contact_id, at_us)
+        self._look_at_journeys(at_us)
 
     def pass_time(self, until_us: int) -> None:
         """Send every wake-up whose instant has passed before `until`, the earliest first."""
