@@ -7,6 +7,7 @@ yielded to, which bulk handlers do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -107,7 +108,10 @@ class KafkaMember:
             return False
         if monotonic() - self._heard_at < self._log.settings.session_timeout_seconds / 2:
             return True
-        answered = await coordinator._do_heartbeat()
+        answered = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._log.settings.request_timeout_seconds):
+                answered = await coordinator._do_heartbeat()
         if coordinator.generation != self._generation:
             return False
         if not answered:
@@ -142,14 +146,17 @@ class KafkaMember:
 
     def _new_consumer(self) -> AIOKafkaConsumer:
         settings = self._log.settings
+        session_ms = int(settings.session_timeout_seconds * 1000)
+        # joining is answered only when the group has given up on members that died: after a session
+        connection = {**self._log.connection, "request_timeout_ms": session_ms + 5_000}
         consumer = AIOKafkaConsumer(
             group_id=self._group, enable_auto_commit=False, auto_offset_reset="earliest",
             partition_assignment_strategy=(CopartitionedAssignor(),),
-            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
-            rebalance_timeout_ms=int(settings.session_timeout_seconds * 1000),
-            heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 6),
+            session_timeout_ms=session_ms,
+            rebalance_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 6,
             max_poll_interval_ms=NEVER_MS, fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=FETCH_BYTES, **self._log.connection,
+            max_partition_fetch_bytes=FETCH_BYTES, **connection,
         )  # fmt: skip
         start = consumer.start
 
