@@ -21,8 +21,8 @@ from schemas.topics import CUSTOMERS, POLICIES, TOPICS
 from streams import settings
 from streams.customers import Customers, affected
 from streams.engine.policy import Policies
-from streams.state import Waiting
-from streams.track import Observer, Track
+from streams.metrics import Metrics, Waiting
+from streams.track import Track
 from streams.transport import Record, TransportSettings, create_app
 
 APP_ID = "heardback-streams"
@@ -40,7 +40,7 @@ class Streams:
         configuration: Configuration,
         *,
         now: Callable[[], datetime],
-        observer: Observer,
+        metrics: Metrics,
         transport: TransportSettings | None = None,
         after_step: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -50,7 +50,8 @@ class Streams:
         self.customers = Customers()
         self._customers_known = asyncio.Event()
         self.runtime.on_partition_ready(self._wait_for_customers)
-        self.track = Track(self.runtime, self.policies, self.customers, configuration.limits, observer, now, after_step)
+        self.track = Track(self.runtime, self.policies, self.customers, configuration.limits, metrics, now, after_step)
+        metrics.watch(waiting=self.waiting, progress=self.runtime.progress)
         self.runtime.timer(WAKE_EVERY_SECONDS, self.track.send_wake_ups)
         self._now = now
         self._follower: asyncio.Task[None] | None = None
@@ -87,8 +88,8 @@ class Streams:
         ]
         await self.runtime.client.append(self.runtime.topic_name(CUSTOMERS.name), {0: records})
 
-    def waiting(self) -> Iterator[tuple[str, Waiting]]:
-        """Every clock that runs in our partitions, with its customer."""
+    def waiting(self) -> Iterator[Waiting]:
+        """Every clock that runs in our partitions."""
         for home in list(self.track.homes.values()):
             yield from home.waiting()
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streams.due import JOURNEYS_OF, DueIndex
-from streams.state import Header, Waiting, decode_header, journeys_wake
+from streams.metrics import Waiting
+from streams.state import Header, decode_header, journeys_wake
 
 
 @dataclass(slots=True)
@@ -43,11 +44,11 @@ class Home:
         """Whether merges or links tie contacts of this customer to others."""
         return any(self.headers[name].entangled for name in self.contacts_of.get(customer_id, ()))
 
-    def waiting(self) -> Iterator[tuple[str, Waiting]]:
-        """Every clock that runs here, with its customer."""
-        for header in self.headers.values():
-            for clock in header.waiting:
-                yield header.home, clock
+    def waiting(self) -> Iterator[Waiting]:
+        """Every clock that runs here."""
+        for header in list(self.headers.values()):
+            for clock in header.running:
+                yield Waiting(clock.target, clock.state, clock.tier, header.home, clock.since_us)
 
 
 def home_from_tables(contacts: Mapping[bytes, bytes], journeys: Mapping[bytes, bytes]) -> Home:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -20,13 +20,15 @@ from streams.engine.timeline import LINKED, MERGED, RANK, Contact, Fact
 _CODES: Final = tuple(RANK)
 _CODE_OF: Final = {kind: code for code, kind in enumerate(_CODES)}
 FACT_OVERHEAD_BYTES: Final = 40
+State = Literal["ok", "at_risk", "overdue"]
+_STATES: Final[dict[str, State]] = {"at_risk": "at_risk", "overdue": "overdue", "escalated": "overdue"}
 
 
-class Waiting(NamedTuple):
+class Running(NamedTuple):
     """A clock that runs, as gauges count it; `state` is ok, at_risk or overdue."""
 
     target: str
-    state: str
+    state: State
     tier: str | None
     since_us: int
 
@@ -38,7 +40,7 @@ class Header(NamedTuple):
     home: str
     wake_us: int | None
     entangled: bool
-    waiting: tuple[Waiting, ...]
+    running: tuple[Running, ...]
 
 
 @dataclass(slots=True)
@@ -73,8 +75,8 @@ def fact_bytes(item: Fact) -> int:
 def encode_contact(state: ContactState, wake_us: int | None, clocks: Iterable[Clock]) -> bytes:
     """The value of table `contacts`."""
     entangled = any(item.type in (MERGED, LINKED) for item in state.contact.facts)
-    waiting = [list(waiting_of(clock)) for clock in clocks if clock.ended_us is None]
-    return orjson.dumps([state.home, wake_us, entangled, waiting]) + b"\n" + encode_body(state)
+    running = [list(running_of(clock)) for clock in clocks if clock.ended_us is None]
+    return orjson.dumps([state.home, wake_us, entangled, running]) + b"\n" + encode_body(state)
 
 
 def encode_body(state: ContactState) -> bytes:
@@ -85,7 +87,7 @@ def encode_body(state: ContactState) -> bytes:
         "customer": contact.customer_id,
         "woken": state.woken_us,
         "tiers": [[tier.since_us, tier.tier, tier.kind] for tier in state.tiers],
-        "published": {key: [last.revision, last.digest] for key, last in state.published.items()},
+        "published": {key: list(last) for key, last in state.published.items()},
         "facts": [[f.at_us, _CODE_OF[f.type], f.source, f.id, f.data] for f in contact.facts],
     }
     if state.moved_to is not None:
@@ -95,8 +97,8 @@ def encode_body(state: ContactState) -> bytes:
 
 def decode_header(value: bytes) -> Header:
     """What the index needs of a value of table `contacts`."""
-    home, wake_us, entangled, waiting = orjson.loads(value[: value.index(b"\n")])
-    return Header(home, wake_us, entangled, tuple(Waiting(*clock) for clock in waiting))
+    home, wake_us, entangled, running = orjson.loads(value[: value.index(b"\n")])
+    return Header(home, wake_us, entangled, tuple(Running(*clock) for clock in running))
 
 
 def decode_contact(value: bytes) -> ContactState:
@@ -124,10 +126,10 @@ def _fact(at_us: int, code: int, source: str, event_id: str, data: dict[str, Any
     return Fact(at_us, RANK[kind], source, event_id, kind, data)
 
 
-def waiting_of(clock: Clock) -> Waiting:
+def running_of(clock: Clock) -> Running:
     """A running clock as gauges count it."""
-    state = {"at_risk": "at_risk", "overdue": "overdue", "escalated": "overdue"}.get(clock.stage, "ok")
-    return Waiting(clock.target, state, clock.attributes.tier, clock.started_us)
+    state: State = _STATES.get(clock.stage, "ok")
+    return Running(clock.target, state, clock.attributes.tier, clock.started_us)
 
 
 class JourneyState(NamedTuple):

@@ -7,11 +7,11 @@ section 2, point 5). Clocks are judged by `streams.engine`; what is true for who
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final
 
 import orjson
 
@@ -41,6 +41,7 @@ from streams.engine.policy import Policies
 from streams.engine.rehearsal import url_of
 from streams.engine.timeline import Contact, Fact, Timeline, customer_of, fact_of, in_order, timelines
 from streams.homes import Home, home_from_tables
+from streams.metrics import EventResult, Metrics
 from streams.replay import too_large
 from streams.state import (
     ContactState,
@@ -82,18 +83,6 @@ class RefusedInARowError(RuntimeError):
     """So many records in a row were refused that something is wrong with the topic, not with a record."""
 
 
-class Observer(Protocol):
-    """What the metrics want to hear of, after it has been applied."""
-
-    def event(self, kind: str, result: str) -> None: ...
-    def opened(self, channel: str, tier: str | None) -> None: ...
-    def bounced(self, direction: str, *, permanent: bool) -> None: ...
-    def refused(self, reason: str) -> None: ...
-    def outcome(self, content: Mapping[str, Any], ended_before: bool) -> None: ...
-    def dead_end(self, channel: str) -> None: ...
-    def deadline_delay(self, seconds: float) -> None: ...
-
-
 @dataclass(slots=True)
 class _Work:
     """What one batch comes to: gathered, then decided, then applied."""
@@ -111,6 +100,7 @@ class _Work:
     dead: list[Record] = field(default_factory=list)
     contacts: dict[bytes, bytes | None] = field(default_factory=dict)
     journey_states: dict[bytes, bytes | None] = field(default_factory=dict)
+    events: Counter[tuple[str, EventResult]] = field(default_factory=Counter)
     heard: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -151,7 +141,7 @@ class Track:
         policies: Policies,
         customers: Customers,
         limits: Limits,
-        observer: Observer,
+        metrics: Metrics,
         now: Callable[[], datetime],
         after_step: Callable[[str], None] = _nothing,
     ) -> None:
@@ -159,7 +149,7 @@ class Track:
         self._policies = policies
         self._customers = customers
         self._limits = limits
-        self._observer = observer
+        self._metrics = metrics
         self._now = now
         self._after_step = after_step
         self._late_us = limits.late_after.seconds * SECOND_US
@@ -253,9 +243,11 @@ class Track:
         event = decode(place.batch.values[place.index], place.batch.headers[place.index])
         if isinstance(event, Refusal):
             self._refuse(place, event, work)
+            work.events["", "refused"] += 1
             return
         if event.type == WAKE_UP:
             if event.source == SOURCE:
+                work.events[WAKE_UP, "woken"] += 1
                 self._wake(event.subject, to_us(event.time), work)
             else:
                 detail = f"found type {WAKE_UP}, which is internal"
@@ -264,7 +256,7 @@ class Track:
         refusal = self._place_fact(fact_of(event), event.subject, place, work)
         if refusal is not None:
             self._refuse(place, refusal, work)
-        work.heard.append(lambda: self._observer.event(event.type, "refused" if refusal else "taken"))
+            work.events[event.type, "refused"] += 1
 
     def _place_fact(self, item: Fact, contact_id: str, place: _Place, work: _Work) -> Refusal | None:
         """Put a fact into its contact, send it on to its home, or say why it is refused."""
@@ -274,6 +266,7 @@ class Track:
         state = self._state(contact_id, work)
         if state is not None and state.moved_to is not None:
             self._forward(place, state.moved_to, work)
+            work.events[item.type, "forwarded"] += 1
             return None
         if state is None:
             customer = self._customer(item, place)
@@ -282,10 +275,13 @@ class Track:
                 return Refusal(reason=Reason.NO_CUSTOMER, detail=detail, field="data.customer_id")
             if not self._lives_here(customer, place, work):
                 self._forward(place, customer, work)
+                work.events[item.type, "forwarded"] += 1
                 return None
             state = ContactState(Contact(contact_id, customer), customer)
+        count = len(state.contact.facts)
         if refusal := self._add(item, state):
             return refusal
+        work.events[item.type, "taken" if len(state.contact.facts) > count else "duplicate"] += 1
         work.states[contact_id] = state
         work.touched.setdefault(contact_id, place.record)
         if item.type in _JOURNEYING:
@@ -361,7 +357,7 @@ class Track:
         home = self.homes[work.partition].headers.get(name)
         if home is not None and home.wake_us is not None and home.wake_us < now_us:
             delay = (now_us - home.wake_us) / SECOND_US
-            work.heard.append(lambda: self._observer.deadline_delay(delay))
+            work.heard.append(lambda: self._metrics.deadline_delay(delay))
 
     def _state(self, contact_id: str, work: _Work) -> ContactState | None:
         state = work.states.get(contact_id)
@@ -377,10 +373,10 @@ class Track:
     def _hear(self, item: Fact, state: ContactState, work: _Work) -> None:
         if item.type == facts.BOUNCED:
             direction, permanent = item.data["direction"], item.data.get("permanent", True)
-            work.heard.append(lambda: self._observer.bounced(direction, permanent=permanent))
+            work.heard.append(lambda: self._metrics.bounced(direction, permanent))
         if item.type == facts.OPENED:
             channel, tier = item.data["channel"], self._customers.tier_of(state.contact.customer_id)
-            work.heard.append(lambda: self._observer.opened(channel, tier))
+            work.heard.append(lambda: self._metrics.opened(channel, tier))
 
     def _refuse(self, place: _Place, refusal: Refusal, work: _Work) -> None:
         batch, index = place.batch, place.index
@@ -395,7 +391,7 @@ class Track:
             refused_at=instant_text(place.appended_us),
         )
         work.dead.append(Record(key=letter.origin.encode(), value=letter.value, headers=to_headers(letter)))
-        work.heard.append(lambda: self._observer.refused(str(refusal.reason)))
+        work.heard.append(lambda: self._metrics.refused(str(refusal.reason)))
         self._refused_in_a_row += 1
         if self._refused_in_a_row > self._limits.refusals_in_a_row:
             raise RefusedInARowError(
@@ -524,6 +520,9 @@ class Track:
             work.contacts[contact_id.encode()] = encode_contact(state, None, ())
             return
         self._publish_changes(state, timeline, assessed, work)
+        if assessed.uncovered and contact_id not in work.before:
+            attributes = assessed.attributes
+            work.heard.append(lambda: self._metrics.uncovered(attributes.channel, attributes.tier))
         value = encode_contact(state, assessed.wake_us, assessed.clocks)
         if value != work.before.get(contact_id):
             work.contacts[contact_id.encode()] = value
@@ -555,9 +554,17 @@ class Track:
             return
         revision = last.revision + 1 if last else 1
         record = {"outcome_id": content["outcome_id"], "revision": revision, **content}
-        state.published[key] = Published(revision, now)
+        ended = content["ended_at"] is not None
+        state.published[key] = Published(revision, now, content["verdict"], ended)
         work.outcomes.append(Record(key=content["customer_id"].encode(), value=orjson.dumps(record)))
-        work.heard.append(lambda: self._observer.outcome(record, last is not None))
+        work.heard.append(lambda: self._hear_outcome(content, last))
+
+    def _hear_outcome(self, content: Content, last: Published | None) -> None:
+        had_ended = last is not None and last.ended
+        self._metrics.outcome(content, last_verdict=last.verdict if last else None, had_ended=had_ended)
+        closed = content["silently_closed"] and content["target"] in ("first_response", "next_response")
+        if closed and not had_ended:
+            self._metrics.silent_close(content["policy"])
 
     def _publish_gone(self, gone: Iterable[str], state: ContactState, work: _Work) -> None:
         """An outcome that no longer exists is published once more as void, superseded."""
@@ -637,7 +644,7 @@ class Track:
         for attempt in content["attempts"]:
             if attempt["dead_end"] is not None and content["state"] == "waiting":
                 channel = attempt["channel"]
-                work.heard.append(lambda channel=channel: self._observer.dead_end(channel))  # type: ignore[misc]
+                work.heard.append(lambda channel=channel: self._metrics.dead_end(channel))  # type: ignore[misc]
 
     def _forget_old(self, published: dict[str, Published], ends: dict[str, int | None], now_us: int) -> None:
         for name, ended_us in list(ends.items()):
@@ -665,6 +672,8 @@ class Track:
             await step()
             self._after_step(name)
         self._index(work)
+        for (kind, result), count in work.events.items():
+            self._metrics.event(kind, result, count)
         for hear in work.heard:
             hear()
 

@@ -23,10 +23,13 @@ Content = dict[str, Any]
 
 
 class Published(NamedTuple):
-    """What was last published of one record: its revision, and the digest of its content."""
+    """What was last published of one record: its revision, the digest of its content, and of an outcome
+    the verdict and whether it had ended."""
 
     revision: int
     digest: str
+    verdict: str | None = None
+    ended: bool = False
 
 
 def instant_text(instant_us: int) -> str:
