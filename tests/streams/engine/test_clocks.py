@@ -222,6 +222,12 @@ def test_c9_a_pause_that_begins_at_the_due_instant_or_later_does_not_move_it() -
     assert (told.due("resolution"), told.says("resolution")) == ("Mon 17:00", ["broken unresolved"])
 
 
+def test_c9_a_pause_after_the_due_instant_does_not_move_it_when_it_ends_either() -> None:
+    story = "Mon 09:00 A opened\nMon 09:05 A answered\nMon 17:10 A paused\nTue 10:00 A resumed"
+    told = judge(story)
+    assert (told.due("resolution"), told.says("resolution")) == ("Mon 17:00", ["broken unresolved"])
+
+
 @pytest.mark.parametrize("ending", ["resolved", "closed"])
 def test_c10_a_contact_ended_with_a_message_unanswered_is_a_silent_close(ending: str) -> None:
     in_time = judge(f"Mon 10:00 A opened\nMon 10:30 A {ending}")
@@ -394,6 +400,20 @@ def test_c23_a_pause_counts_until_now_where_its_end_lies_after_it() -> None:
     story = "Mon 10:00 A opened\nMon 10:10 A answered\nMon 10:20 A paused\nMon 12:00 A resumed"
     clock = judge(story, now="Mon 10:30").clock("resolution")
     assert (minutes(clock.open_us), minutes(clock.paused_us)) == (20, 10)
+
+
+def test_the_long_weekend_is_late_whatever_the_desks_own_report_says() -> None:
+    story = """
+        Sat 11:00 A opened channel=form
+        +Wed 14:00 A wrote
+        +Thu 09:20 A answered by=anna
+        +Thu 09:21 A resolved"""
+    told = judge(story, now="+Fri 09:00")
+    assert told.says("acknowledgement") == ["broken answered_late"]
+    assert told.says("first_response") == ["broken answered_late"]
+    assert told.due("first_response") == "+Mon 10:00"
+    assert minutes(told.clock("first_response").open_us) == 3 * 8.5 * 60 + 20
+    assert told.says("resolution") == ["broken resolved_late"]
 
 
 # -- stages, steps and wake-ups ----------------------------------------------------------------------

@@ -157,6 +157,12 @@ def test_c22_attributes_of_the_opening_hold_from_the_first_message_even_an_earli
     assert told.clock("first_response").attributes.channel == "chat"
 
 
+def test_c22_what_was_said_before_the_opening_holds_only_where_the_opening_names_nothing() -> None:
+    told = judge("Mon 09:00 A updated priority=low queue=q\nMon 10:00 A opened priority=urgent")
+    attributes = told.assessment.attributes
+    assert (attributes.channel, attributes.priority, attributes.queue) == ("ticket", "urgent", "q")
+
+
 def test_c22_without_an_opening_it_is_the_messages_channel_else_other() -> None:
     assert judge("Mon 10:00 A wrote channel=email").assessment.attributes.channel == "email"
     assert judge("Mon 10:00 A wrote").assessment.attributes.channel == "other"

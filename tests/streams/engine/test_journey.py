@@ -1,0 +1,128 @@
+"""One customer over all doors: attempts, dead ends and what ends them (C14, C19)."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.engine.journey import Journey, journeys
+from streams.engine.timeline import timelines
+from tests.streams.engine.told import EVERYBODY, LATER, at, contacts, minutes, promises, shown
+
+WATCHED = promises({"dead_end_after": "30m"})
+
+
+def told(story: str, now: str = LATER) -> list[Journey]:
+    """The journeys of customer c."""
+    return journeys("c", timelines(contacts(story)).values(), WATCHED, EVERYBODY, at(now))
+
+
+def attempts(story: str, now: str = LATER) -> list[tuple[str, str | None]]:
+    """Contact and dead end of each attempt of the only journey."""
+    (journey,) = told(story, now)
+    return [(attempt.contact_id, attempt.dead_end) for attempt in journey.attempts]
+
+
+def test_the_four_doors_are_one_journey_of_six_days() -> None:
+    (journey,) = told("""
+        Tue 10:02 mail bounced direction=inbound status=5.1.1
+        Tue 10:31 form opened channel=form
+        Wed 09:15 ticket opened
+        Fri 16:40 social opened channel=social
+        +Mon 11:20 social answered by=manager""")
+    assert [(a.contact_id, a.channel, a.dead_end) for a in journey.attempts] == [
+        ("mail", "email", "bounced"),
+        ("form", "form", "no_ticket"),
+        ("ticket", "ticket", None),
+        ("social", "social", None),
+    ]
+    assert (shown(journey.started_us), shown(journey.ended_us)) == ("Tue 10:02", "+Mon 11:20")
+    assert journey.answered_by == "manager"
+    assert shown(journey.attempts[1].dead_end_us) == "Tue 11:01"
+
+
+def test_c14_an_inbound_bounce_is_an_attempt_and_a_dead_end_at_once() -> None:
+    story = "Mon 10:00 A bounced direction=inbound"
+    assert attempts(story, now="Mon 10:00") == [("A", "bounced")]
+
+
+@pytest.mark.parametrize("nothing", ["direction=inbound permanent=false", "to=ops@example.com"])
+def test_c14_a_transient_or_an_outbound_bounce_is_no_attempt(nothing: str) -> None:
+    assert told(f"Mon 10:00 A bounced {nothing}") == []
+
+
+def test_c14_a_form_without_a_contact_in_time_is_a_dead_end_only_after_that_time() -> None:
+    story = "Mon 10:00 A opened channel=form"
+    assert attempts(story, now="Mon 10:30") == [("A", None)]
+    assert attempts(story, now="Mon 10:30:01") == [("A", "no_ticket")]
+    assert shown(told(story, now="Mon 10:30")[0].wake_us) == "Mon 10:30"
+    assert told(story, now="Mon 10:31")[0].wake_us is None
+
+
+def test_c14_dead_end_after_is_open_time() -> None:
+    story = "Fri 17:20 A opened channel=form"
+    assert shown(told(story, now="Fri 17:25")[0].wake_us) == "+Mon 09:20"
+
+
+@pytest.mark.parametrize("touch", ["acknowledged", "assigned by=anna", "linked with=T", "bot-answered"])
+def test_c14_a_form_that_somebody_has_is_no_dead_end(touch: str) -> None:
+    assert attempts(f"Mon 10:00 A opened channel=form\nMon 10:10 A {touch}") == [("A", None)]
+
+
+def test_c14_a_form_of_which_a_ticket_came_is_no_dead_end() -> None:
+    assert attempts("Mon 10:00 A opened channel=form\nMon 10:10 T opened")[0] == ("A", None)
+    assert attempts("Mon 10:00 A opened channel=form\nMon 10:40 T opened")[0] == ("A", "no_ticket")
+
+
+def test_c14_another_form_is_no_ticket_of_the_first() -> None:
+    story = "Mon 10:00 A opened channel=form\nMon 10:10 B opened channel=form"
+    assert attempts(story) == [("A", "no_ticket"), ("B", "no_ticket")]
+
+
+def test_c14_any_answer_by_a_human_in_any_contact_after_the_attempt_ends_it() -> None:
+    story = "Mon 10:00 A bounced direction=inbound\nMon 11:00 B opened\nMon 12:00 B answered"
+    (journey,) = told(story)
+    assert shown(journey.ended_us) == "Mon 12:00"
+
+
+@pytest.mark.parametrize("no_answer", ["bot-answered", "noted", "resolved", "closed", "acknowledged"])
+def test_c14_nothing_but_an_answer_ends_a_journey(no_answer: str) -> None:
+    (journey,) = told(f"Mon 10:00 A opened\nMon 11:00 A {no_answer}")
+    assert journey.ended_us is None
+
+
+def test_c14_an_answer_before_the_attempt_ends_nothing() -> None:
+    (journey,) = told("Mon 10:00 B answered\nMon 11:00 A opened")
+    assert journey.ended_us is None
+
+
+def test_c13_a_bounced_answer_ends_no_journey() -> None:
+    (journey,) = told("Mon 10:00 A opened\nMon 11:00 A answered id=m1\nMon 11:01 A bounced id=m1")
+    assert journey.ended_us is None
+
+
+def test_a_message_after_the_answer_starts_the_next_journey() -> None:
+    first, second = told("Mon 10:00 A opened\nMon 11:00 A answered\nMon 12:00 A wrote")
+    assert (shown(first.ended_us), shown(second.started_us), second.ended_us) == ("Mon 11:00", "Mon 12:00", None)
+
+
+def test_a_contact_is_one_attempt_however_often_the_customer_wrote_in_it() -> None:
+    assert attempts("Mon 10:00 A opened\nMon 11:00 A wrote\nMon 12:00 A wrote") == [("A", None)]
+
+
+def test_c18_an_automatic_reply_of_the_customer_is_no_attempt() -> None:
+    assert told("Mon 10:00 A auto-replied") == []
+
+
+@pytest.mark.parametrize("reason", ["spam", "test", "duplicate"])
+def test_c17_a_void_contact_is_no_attempt(reason: str) -> None:
+    assert told(f"Mon 10:00 A opened\nMon 11:00 A voided reason={reason}") == []
+
+
+def test_c17_a_merged_contact_is_an_attempt_where_it_lives_on() -> None:
+    assert attempts("Mon 10:00 A opened\nMon 10:10 B opened\nMon 10:20 B merged into=A") == [("A", None)]
+
+
+def test_a_journey_counts_open_time_and_wall_time() -> None:
+    (journey,) = told("Fri 17:00 A opened\n+Mon 09:30 A answered")
+    assert minutes(journey.open_us) == 60
+    assert minutes(journey.wall_us) == 64.5 * 60
