@@ -5,7 +5,7 @@ For everybody outside consumer groups: the gateway, the reader of `customers`, c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,9 +54,9 @@ class LogClient(Protocol):
     async def committed(self, group: str, topic: str) -> Mapping[int, int]:
         """Committed offsets of a group, by partition; partitions without one are absent."""
 
-    def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Batch]:
+    def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Everything from `start` (default: the beginning; partitions absent from it are left out)
         to the ends as they are now, batch by batch; ends there."""
 
-    def follow(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Batch]:
+    def follow(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Like `scan`, and then whatever is appended, for ever. Cancel or `aclose()` to end it."""

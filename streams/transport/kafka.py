@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -45,9 +45,9 @@ what a busy partition waits for when all others are idle."""
 
 def hosts_of(url: str) -> list[str]:
     """`kafka://a:9092,b:9092` as host:port; the port defaults to 9092."""
-    found = [part.partition("://")[2] or part for part in url.replace(";", ",").split(",") if part]
+    found = [part.removeprefix("kafka://") for part in url.replace(";", ",").split(",")]
     hosts = [host.strip("/") for host in found]
-    if not hosts or not all(hosts):
+    if not all(hosts):
         raise TransportError(f"wanted kafka://HOST:PORT[,HOST:PORT], found {url}")
     return [host if ":" in host else f"{host}:9092" for host in hosts]
 
@@ -158,7 +158,7 @@ class KafkaLog:
         found = {tp.partition: meta.offset for tp, meta in offsets.items() if tp.topic == topic}
         return {partition: offset for partition, offset in found.items() if offset >= 0}
 
-    async def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Batch]:
+    async def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Everything from `start` to the ends as they are now."""
         with translated(f"{self.url}: {topic}"):
             consumer = await self._connected(self._new_reader)
@@ -177,7 +177,7 @@ class KafkaLog:
             finally:
                 await consumer.stop()
 
-    async def follow(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Batch]:
+    async def follow(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Everything from `start` on, for ever."""
         with translated(f"{self.url}: {topic}"):
             consumer = await self._connected(self._new_reader)

@@ -12,7 +12,7 @@ import sqlite3
 import struct
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -216,7 +216,7 @@ class SqliteLog:
         rows = [(group, topic, partition, offset) for (topic, partition), offset in offsets.items()]
         await self._write(store.statements("INSERT OR REPLACE INTO committed VALUES (?, ?, ?, ?)", rows))
 
-    async def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Batch]:
+    async def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Everything from `start` to the ends as they are now."""
         for partition, end in (await self.end_offsets(topic)).items():
             offset = 0 if start is None else start.get(partition, end)
@@ -227,7 +227,7 @@ class SqliteLog:
                 offset = batch.next_offset
                 yield batch
 
-    async def follow(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncIterator[Batch]:
+    async def follow(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Everything from `start` on, for ever."""
         partitions = range(self._topic(topic).partitions)
         positions = dict.fromkeys(partitions, 0) if start is None else dict(start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,9 @@ from schemas.topics import CONTACT_EVENTS, OUTCOMES
 from streams.transport import Batch, LogClient, Runtime, TransportSettings, create_app, open_log
 
 TOPICS = (CONTACT_EVENTS, OUTCOMES)
-SETTINGS = {"session_timeout_seconds": 6.0, "request_timeout_seconds": 5.0, "commit_interval_seconds": 0.1}
+SETTINGS = TransportSettings(
+    partitions=3, session_timeout_seconds=6.0, request_timeout_seconds=5.0, commit_interval_seconds=0.1
+)
 
 Handler = Callable[[Batch], Awaitable[None]]
 
@@ -48,7 +50,7 @@ def broker_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def broker(broker_url: str) -> AsyncIterator[Broker]:
     """A broker and what a test starts on it."""
-    made = Broker(broker_url, TransportSettings(topic_prefix=f"t{uuid.uuid4().hex[:8]}-", partitions=3, **SETTINGS))
+    made = Broker(broker_url, replace(SETTINGS, topic_prefix=f"t{uuid.uuid4().hex[:8]}-"))
     yield made
     await asyncio.gather(*(runtime.stop() for runtime in made.runtimes))
 
@@ -66,7 +68,7 @@ async def eventually(true: Callable[[], bool], *, seconds: float = 15.0, what: s
     """Waits until something holds."""
     try:
         async with asyncio.timeout(seconds):
-            while not true():
+            while not true():  # noqa: ASYNC110  # what is waited for is not ours to signal
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"{what} did not come true within {seconds:g} s") from None

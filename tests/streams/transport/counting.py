@@ -15,7 +15,7 @@ import signal
 import sys
 
 from schemas.topics import CONTACT_EVENTS, OUTCOMES
-from streams.transport import Batch, Record, Runtime, TransportSettings, create_app
+from streams.transport import Batch, BulkTable, Record, Runtime, TransportSettings, create_app
 
 KEYS = 20
 CHUNK = 50
@@ -47,7 +47,7 @@ def count_of(state: bytes) -> int:
     return int(state.split(b" ")[1])
 
 
-def counting(url: str, prefix: str, *, pause_seconds: float = 0.0) -> tuple[Runtime, object]:
+def counting(url: str, prefix: str, *, pause_seconds: float = 0.0) -> tuple[Runtime, BulkTable]:
     """The job as a runtime, and its table."""
     runtime = create_app(APP_ID, url, topics=(CONTACT_EVENTS, OUTCOMES), settings=settings_for(prefix))
     table = runtime.table("counts")

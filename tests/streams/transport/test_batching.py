@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
@@ -48,10 +50,11 @@ def test_an_empty_batch_begins_where_reading_goes_on() -> None:
 
 
 async def test_pace_yields_when_its_time_is_up() -> None:
-    import asyncio
-
-    turns = []
-    other = asyncio.get_running_loop().create_task(asyncio.sleep(0, result=turns.append(1)))
-    await Pace(every_seconds=0)()
-    await Pace(every_seconds=0)()
+    other = asyncio.create_task(asyncio.sleep(0))
+    patient, hasty = Pace(every_seconds=60), Pace(every_seconds=0)
+    await patient()
+    await patient()
+    assert not other.done()
+    await hasty()
+    await hasty()
     assert other.done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from faust.types import TP
@@ -23,6 +24,7 @@ from streams.transport import (
     by_partition,
     create_app,
 )
+from streams.transport.consumer import BatchConsumer
 from tests.streams.transport.conftest import TOPICS, Broker, eventually
 
 EVENTS = "contact-events"
@@ -127,7 +129,7 @@ async def test_a_slow_handler_is_given_at_most_two_batches_ahead(broker: Broker,
     runtime.agent(EVENTS, slow)
     await started(runtime)
     await log.append(broker.name(EVENTS), {0: numbered(200)})
-    state = runtime.app.consumer._states[TP(broker.name(EVENTS), 0)]
+    state = cast(BatchConsumer, runtime.app.consumer)._states[TP(broker.name(EVENTS), 0)]
     await eventually(lambda: len(state.waiting) == 2)
     await asyncio.sleep(0.3)
     assert len(state.waiting) == 2
