@@ -251,10 +251,16 @@ def _by_clock(outcomes: list[Found]) -> dict[Any, Found]:
 
 
 def _by_journey(journeys: list[Found], alias: dict[str, str]) -> dict[Any, Found]:
-    return {
-        (alias.get(one["customer_id"], one["customer_id"]), str(datetime.fromisoformat(one["started_at"]))): one
-        for one in journeys
-    }
+    """By customer, start and place among those that start together: an answered one goes before a waiting one."""
+    found: dict[Any, Found] = {}
+    for one in sorted(journeys, key=lambda one: (one["ended_at"] is None, one["ended_at"] or "", str(one["attempts"]))):
+        customer, start = (
+            alias.get(one["customer_id"], one["customer_id"]),
+            str(datetime.fromisoformat(one["started_at"])),
+        )
+        place = sum(key[:2] == (customer, start) for key in found)
+        found[customer, start, place] = one
+    return found
 
 
 def _part(made: Case, name: str) -> list[Any]:

@@ -33,7 +33,7 @@ def _journeys(
     steps = [(fact["key"], "answer", name, fact) for name in contacts for fact in families.answers_for(world, name)[0]]
     for name in contacts:
         if families.cut_of(world, name) is None:
-            steps += [((fact["at"], 0, *fact["key"][2:]), "attempt", name, fact) for fact in _attempts(world, name)]
+            steps += [(fact["key"], "attempt", name, fact) for fact in _attempts(world, name)]
     journeys: list[dict[str, Any]] = []
     for _, kind, name, fact in sorted(steps, key=lambda step: step[0]):
         waiting = bool(journeys) and journeys[-1]["state"] == "waiting"
@@ -102,7 +102,7 @@ def _known(world: World, attempt: Attempt, contacts: list[str], limit: datetime)
     form = attempt["contact_id"]
     family = families.family(world, form)
     touches = [fact for fact in family if fact["type"] in ("contact.acknowledged", "contact.assigned")]
-    touches += families.answers_for(world, form)[0]
+    touches += families.human_answers(family)  # also one that bounced: somebody has the form
     if any(attempt["at"] <= fact["at"] <= limit for fact in touches):
         return True
     if (

@@ -80,7 +80,8 @@ DEFAULTS = {
 
 def _content(fact: Fact) -> str:
     named = {name: fact[name] for name in ("type", "source", "id", "subject", "data")}
-    named["data"] = DEFAULTS.get(fact["type"], {}) | fact["data"]
+    plain = DEFAULTS.get(fact["type"], {})
+    named["data"] = {name: value for name, value in fact["data"].items() if name not in plain or plain[name] != value}
     return json.dumps(named | {"time": fact["at"].isoformat()}, sort_keys=True, separators=(",", ":"))
 
 

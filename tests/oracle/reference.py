@@ -6,8 +6,8 @@ here knows how the engine does it.
 Where the rules leave something open, this is what was decided, as a service desk would want it:
 
  1. Reading. `until` is applied first, then C24, then `contact_id_reused`. Contents are compared after reading
-    (instant in UTC, absent equals null equals the default). The source of the earliest (time, source, id) `contact.opened` owns
-    the contact; only another source's `contact.opened` is refused, its messages are not.
+    (instant in UTC; null and defaults left out, also in the canonical JSON that decides a tie). The source of the
+    earliest (time, source, id) `contact.opened` owns the contact; only another source's `contact.opened` is refused, its messages are not.
  2. A contact's second `contact.opened` (same source) is no message; what it names counts as an update at its time.
  3. One message: internal notes and automatic messages are set aside first, then the earliest message with a
     message_id holds, per direction, within the contact and what was merged into it; answers also over links.
@@ -22,12 +22,13 @@ Where the rules leave something open, this is what was decided, as a service des
     ring is ignored. A voided contact that is merged still moves its facts; a void of the source never voids
     the target. The first of merge and void (C21's order) gives reason and instant.
  6. A merged contact's void clocks are those of the world without that merge, with merges and links made
-    before it, cut at its place in C21's order. An answer that a bounce in the target took back is taken back there too,
-    whenever it bounced (C13: within its own contact and those merged into it).
+    before it, cut at its place in C21's order. An answer that a bounce in the target took back is taken back there
+    too, whenever it bounced (C13: within its own contact and those merged into it).
  7. A target without events of its own gets clocks from what was carried over; its channel is that of the first
     customer message carried (an opening's channel is its message's channel too).
  8. Both ends of a link are followed to where the contact lives on; links of other customers' contacts do not
-    join, nor pass on; a contact of which only the name is known passes on. A link shares answers whole: they also start and end `update` clocks and acknowledge.
+    join, nor pass on; a contact of which only the name is known passes on. A link shares answers whole: they also
+    start and end `update` clocks and acknowledge.
  9. An answer is to the customer whatever its `recipient` says. A contact opened by us is not an answer.
 10. A bounce whose unknown id comes without a recipient takes nothing back. A known id takes back that message
     wherever it lies in time; an id known only as the customer's own message is unknown. "Latest" is by C21's
@@ -65,9 +66,10 @@ Where the rules leave something open, this is what was decided, as a service des
 23. Pauses count only for resolution and update; else paused_seconds is 0.
 24. Journeys: an attempt is one contact (where it lives on) in which the customer wrote, at its first message
     since the last human answer to that customer anywhere; an inbound bounce is an attempt of its own, per
-    contact. Void contacts make no attempts; answers in them count. Policies do not matter, resolving neither.
-    `no_ticket`: a form neither answered, acknowledged, assigned, linked nor merged, and no contact of another
-    channel opened or written by that customer from then on, until `dead_end_after` (open time) has passed.
+    contact, and comes after an answer of the same instant (C21). Void contacts make no attempts; answers in
+    them count. Policies do not matter, resolving neither. `no_ticket`: a form neither answered by a human (a
+    bounce does not matter), acknowledged, assigned, linked nor merged, and no other contact of that customer
+    began by another channel from then on, until `dead_end_after` (open time) has passed.
     answered_by is the agent; open_seconds runs on the first attempt's policy, else wall time.
 25. The default of `until` is the last accepted event's time.
 """

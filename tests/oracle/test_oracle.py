@@ -541,12 +541,6 @@ def test_a_form_answered_in_time_is_no_dead_end() -> None:
     assert [one["dead_end"] for one in journey["attempts"]] == [None, None]
 
 
-def test_an_inbound_bounce_is_tried_before_an_answer_of_the_same_instant() -> None:
-    events = told("10 10:00 bounced direction=inbound", contact="mail:1") + told("10 10:00 sent agent_id=a")
-    (journey,) = judge(events, config(), CUSTOMERS, None)["journeys"]
-    assert (journey["state"], journey["answered_by"]) == ("answered", "a")
-
-
 def test_an_automatic_confirmation_does_not_take_a_form_up() -> None:
     events = told("10 10:00 opened channel=form", "10 10:01 sent automated=true")
     (journey,) = judge(events, config(dead_end_after="1h"), CUSTOMERS, datetime.fromisoformat(at("10 11:30")))[
