@@ -36,8 +36,8 @@ class ReceiverSpec(Strict):
 
     type: Id
     name: Id
-    urls: list[str] = Field(default_factory=list)
-    secret: str | None = None
+    urls: list[str] = Field(default_factory=list, repr=False)  # an address may carry a token
+    secret: str | None = Field(default=None, repr=False)
     secret_file: str | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     retry_for: Duration | None = None
