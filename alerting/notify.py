@@ -77,29 +77,27 @@ class Notice(NamedTuple):
 
 
 def entered(entry: Entry | None, change: Change, receivers: Collection[str]) -> Entry | None:
-    """The entry after a change that `receivers` are to be told of; None when nobody is or was. A change
-    that is in it already alters nothing."""
+    """The entry after a change that `receivers` are to be told of; None when nobody is or was. The change
+    that is the last one already alters nothing, nor does the end of what is another customer's by now."""
+    firing = change.record["state"] == "firing"
     if entry is None:
-        if not receivers or change.record["state"] == "resolved":
+        if not receivers or not firing:
             return None
         return Entry(change.number, {str(change.number): change.record}, {name: Account() for name in receivers})
-    if change.number <= entry.number:
+    if change.record == entry.record or (not firing and change.record["customer_id"] != entry.record["customer_id"]):
         return entry
-    firing = change.record["state"] == "firing"
-    accounts = {
-        name: replace(account, wanted=name in receivers if firing else account.wanted)
-        for name, account in entry.accounts.items()
-    }
+    number = max(change.number, entry.number + 1)
+    accounts = entry.accounts
     if firing:
+        accounts = {name: replace(account, wanted=name in receivers) for name, account in accounts.items()}
         accounts = {**{name: Account() for name in receivers}, **accounts}
-    return _pruned(Entry(change.number, {**entry.records, str(change.number): change.record}, accounts))
+    return _pruned(Entry(number, {**entry.records, str(number): change.record}, accounts))
 
 
 def rerouted(entry: Entry, receivers: Collection[str], existing: Collection[str]) -> Entry:
     """The entry under another configuration: new receivers are told of what fires, removed ones forgotten."""
     accounts = {name: account for name, account in entry.accounts.items() if name in existing}
     if entry.record["state"] == "firing":
-        accounts = {name: replace(account, wanted=name in receivers) for name, account in accounts.items()}
         accounts = {**{name: Account() for name in receivers if name in existing}, **accounts}
     return replace(entry, accounts=accounts)
 

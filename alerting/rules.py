@@ -25,6 +25,9 @@ REPLY_BOUNCED: Final = "reply_bounced"
 SILENT_CLOSE: Final = "silent_close"
 DEAD_END: Final = "dead_end"
 RESPONSES: Final = ("first_response", "next_response")
+KEPT: Final = 256
+"""How many past journeys and ended alerts are remembered of one customer."""
+
 Content = Mapping[str, Any]
 Alert = dict[str, Any]
 
@@ -191,7 +194,19 @@ class _Fold:
 
     def result(self) -> _Said:
         """Nothing is remembered of what never fired."""
-        return self.changes, Known(self.revisions, self.alerts) if self.alerts else None
+        return self.changes, Known(self._latest_revisions(), self._latest_alerts()) if self.alerts else None
+
+    def _latest_alerts(self) -> dict[str, Said]:
+        over = [name for name, said in self.alerts.items() if not said.firing]
+        for name in over[:-KEPT]:
+            del self.alerts[name]
+        return self.alerts
+
+    def _latest_revisions(self) -> dict[str, int]:
+        firing = {said.of for said in self.alerts.values() if said.firing} | {self.of}
+        for of in [of for of in self.revisions if of not in firing][:-KEPT]:
+            del self.revisions[of]
+        return self.revisions
 
     def clock(self, name: str, outcome: Content, wish: Wish | None, *, keep: bool = False) -> None:
         """Says what the clock's alert `name` ought to be. `keep`: a warning stays as it is (a pause)."""

@@ -1,0 +1,297 @@
+"""The alerting worker put together: outcomes and journeys in, alerts out, receivers told.
+
+    alerting = build(Transport(runtime=runtime, record=Record, fenced=Fenced), spec, now=now, registry=registry)
+    await alerting.start()        # before or after the runtime's own start
+    await alerting.stop()         # before the runtime's own stop
+
+One batch: gather what is known of each record's clock or customer, decide by the rules, apply: the topic
+`alerts`, then the table (the outbox first), then the lanes. Nothing is delivered for a partition before
+everything that was in its topics at the start has been folded: what ended meanwhile pages nobody.
+The rules are in `rules`, what is owed in `notify`, telling in `deliver`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry
+
+from alerting import notify, receivers
+from alerting.deliver import Delivery, Lane
+from alerting.metrics import Metrics
+from alerting.notify import Entry, OwnerOf, Routes
+from alerting.owed import Pace
+from alerting.partition import Home, Work
+from alerting.posting import Rim, Sessions, wall
+from alerting.rules import Change, Known, Rules, ended_at, forgotten
+from alerting.transport import Batch, Table, Transport
+from schemas.configuration import AlertsSpec
+from schemas.topics import ALERTS, DELIVERIES, JOURNEYS, OUTCOMES
+
+logger = structlog.get_logger(__name__)
+
+TABLE: Final = "alerts"
+SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, DELIVERIES.name)
+WRITTEN: Final = ALERTS.name
+CLOCK, CUSTOMER, OUTBOX = b"o:", b"j:", b"d:"
+LOOK_SECONDS: Final = 0.05
+Fold = Callable[[Any, Known | None], tuple[list[Change], Known | None]]
+
+
+def faults(spec: AlertsSpec) -> list[str]:
+    """What is wrong with the receivers of a configuration, in words without secrets (`heardback check`)."""
+    return [fault for receiver in spec.receivers for fault in receivers.faults(receiver)]
+
+
+def build(
+    transport: Transport,
+    spec: AlertsSpec,
+    *,
+    now: Callable[[], datetime],
+    registry: CollectorRegistry,
+    first_start: datetime | None = None,
+    late_after: timedelta = timedelta(days=30),
+    owner_of: OwnerOf | None = None,
+    sessions: Sessions | None = None,
+    pace: Pace | None = None,
+) -> Alerting:
+    """Puts agents and the table on the runtime; nothing runs yet. `now` is heardback's clock, which receivers
+    do not share. `first_start` is when heardback first ran on its data, kept durably by the caller. Raises
+    ValueError where `faults` finds any."""
+    sessions = sessions or Sessions()
+    pace = pace or Pace(resend_seconds=spec.resend_every.seconds)
+    rim = Rim(session=sessions, wall=wall, resend_seconds=pace.resend_seconds)
+    made = {receiver.name: (receiver, receivers.make(receiver, rim)) for receiver in spec.receivers}
+    rules, routes = Rules(spec, first_start=first_start), Routes(spec, owner_of)
+    alerting = Alerting(transport, rules, routes, Metrics(registry), now, late_after)
+    alerting.closing = sessions.close
+    for name, (receiver, told) in made.items():
+        alerting.lanes[name] = Lane(
+            name, told, alerting.write_down, now, alerting.metrics, pace,
+            receiver.retry_for.seconds if receiver.retry_for else None, transport.runtime.fail,
+        )  # fmt: skip
+    return alerting
+
+
+class Alerting:
+    """See the module's docstring."""
+
+    def __init__(
+        self, transport: Transport, rules: Rules, routes: Routes, metrics: Metrics,
+        now: Callable[[], datetime], late_after: timedelta,
+    ) -> None:  # fmt: skip
+        self.lanes: dict[str, Lane] = {}
+        self.metrics = metrics
+        self.closing: Callable[[], Any] | None = None
+        self._runtime = transport.runtime
+        self._record = transport.record
+        self._fenced = transport.fenced
+        self._rules = rules
+        self._routes = routes
+        self._now = now
+        self._late_after = late_after
+        self._homes: dict[int, Home] = {}
+        self._arrived = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._table: Table = self._runtime.table(TABLE)
+        self._runtime.agent(OUTCOMES.name, self._on_outcomes)
+        self._runtime.agent(JOURNEYS.name, self._on_journeys)
+        self._runtime.agent(DELIVERIES.name, self._on_deliveries)
+        self._runtime.on_partition_ready(self._on_ready)
+        self._runtime.on_partition_revoked(self._on_revoked)
+
+    # -- life
+
+    async def start(self) -> None:
+        """Begins to watch for partitions that have caught up, and to tell."""
+        self._watching = asyncio.create_task(self._watch(), name="alerting")
+        for lane in self.lanes.values():
+            lane.start()
+
+    async def stop(self) -> None:
+        """Ends what is being sent, within seconds; what is owed stays owed, durably."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await asyncio.gather(*(lane.stop() for lane in self.lanes.values()))
+        if self.closing is not None:
+            await self.closing()
+
+    @property
+    def live(self) -> frozenset[int]:
+        """Partitions for which alerts are delivered: all that was in their topics at the start is folded."""
+        return frozenset(number for number, home in self._homes.items() if home.live)
+
+    # -- partitions
+
+    async def _on_ready(self, partition: int) -> None:
+        names = [self._runtime.topic_name(topic) for topic in SOURCES]
+        ends = {name: (await self._runtime.client.end_offsets(name))[partition] for name in names}
+        self._homes[partition] = Home(ends)
+        self._arrived.set()
+
+    async def _on_revoked(self, partition: int) -> None:
+        self._homes.pop(partition, None)
+        await asyncio.gather(*(lane.drop(partition) for lane in self.lanes.values()))
+
+    async def _watch(self) -> None:
+        try:
+            while True:
+                await self._arrived.wait()
+                for partition in self._caught_up():
+                    await self._go_live(partition)
+                if all(home.live for home in self._homes.values()):
+                    self._arrived.clear()
+                else:
+                    await asyncio.sleep(LOOK_SECONDS)
+        except Exception as error:  # noqa: BLE001  # nothing would be delivered any more
+            self._runtime.fail(error)
+
+    def _caught_up(self) -> list[int]:
+        finished = {(progress.topic, progress.partition): progress.finished for progress in self._runtime.progress()}
+        return [
+            number
+            for number, home in self._homes.items()
+            if not home.live and all((finished.get((name, number)) or 0) >= end for name, end in home.ends.items())
+        ]
+
+    async def _go_live(self, partition: int) -> None:
+        """Hands what is owed to the lanes. Receivers that are new hear of all that fires."""
+        home = self._homes.get(partition)
+        if home is None:
+            return
+        async with home.lock:
+            try:
+                view = self._table.partition(partition)
+                changed = await self._reroute(home, view)
+                await self._table.write(partition, changed, fence=self._runtime.fence(partition))
+            except self._fenced:
+                return
+            for key, value in view.items():
+                if key.startswith(OUTBOX):
+                    self._load(partition, key, Entry.from_bytes(value))
+            home.live = True
+        logger.info("alerts are delivered", partition=partition)
+
+    async def _reroute(self, home: Home, view: Mapping[bytes, bytes]) -> dict[bytes, bytes | None]:
+        changed: dict[bytes, bytes | None] = {}
+        for count, (key, value) in enumerate(list(view.items())):
+            if count % 500 == 0:
+                await asyncio.sleep(0)
+            if key.startswith(OUTBOX):
+                entry = notify.rerouted(
+                    old := Entry.from_bytes(value), self._routes.receivers(old.record), self.lanes.keys()
+                )
+                if entry != old or entry.finished:
+                    changed[key] = None if entry.finished else entry.to_bytes()
+                continue
+            known = Known.from_bytes(value)
+            home.remember(key, known)
+            for alert_id, said in known.alerts.items():
+                if said.firing and (name := OUTBOX + alert_id.encode()) not in view:
+                    change = Change(said.number, said.record)
+                    if entered := notify.entered(None, change, self._routes.receivers(said.record)):
+                        changed[name] = entered.to_bytes()
+        return changed
+
+    def _load(self, partition: int, key: bytes, entry: Entry) -> None:
+        for name, account in entry.accounts.items():
+            self.lanes[name].load(partition, key.removeprefix(OUTBOX).decode(), entry, account)
+
+    # -- agents
+
+    async def _on_outcomes(self, batch: Batch) -> None:
+        await self._fold(batch, CLOCK, "outcome_id", self._rules.on_outcome)
+
+    async def _on_journeys(self, batch: Batch) -> None:
+        await self._fold(batch, CUSTOMER, "customer_id", self._rules.on_journey)
+
+    async def _fold(self, batch: Batch, prefix: bytes, name: str, fold: Fold) -> None:
+        home = self._homes[batch.partition]
+        async with home.lock:
+            work = Work(self._table.partition(batch.partition))
+            for offset, value in zip(batch.offsets, batch.values, strict=True):
+                try:
+                    record = orjson.loads(value or b"")
+                    key = prefix + record[name].encode()
+                    changes, known = fold(record, work.known(key))
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    logger.error("record not understood", topic=batch.topic, partition=batch.partition, offset=offset,
+                                 error=type(error).__name__)  # fmt: skip
+                    continue
+                work.keep(key, known)
+                work.changes += changes
+            self._forget(home, work)
+            await self._apply(batch.partition, home, work, batch.fence)
+
+    async def _on_deliveries(self, batch: Batch) -> None:
+        home = self._homes[batch.partition]
+        async with home.lock:
+            work = Work(self._table.partition(batch.partition))
+            for value in batch.values:
+                try:
+                    delivery = orjson.loads(value or b"")
+                    entry = work.entry(key := OUTBOX + delivery["alert_id"].encode())
+                    if entry is not None:
+                        work.entries[key] = notify.settled(entry, delivery)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    logger.error("delivery not understood", partition=batch.partition, error=type(error).__name__)
+            await self._table.write(batch.partition, work.written(), fence=batch.fence)
+
+    def _forget(self, home: Home, work: Work) -> None:
+        """Lets go of what nobody can change any more: `late_after` after the last word."""
+        limit = (self._now() - self._late_after).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        for key in home.old(limit):
+            known = work.known(key)
+            if known is None or (ended := ended_at(known)) is None or ended >= limit:
+                continue
+            work.changes += forgotten(known, f"{limit}Z")
+            work.keep(key, None)
+
+    async def _apply(self, partition: int, home: Home, work: Work, fence: Any) -> None:
+        if work.changes:
+            records = [
+                self._record(key=change.record["customer_id"].encode(), value=orjson.dumps(change.record))
+                for change in work.changes
+            ]
+            await self._runtime.send(WRITTEN, {partition: records}, fence=fence)
+        for change in work.changes:
+            key = OUTBOX + change.record["alert_id"].encode()
+            names = self._routes.receivers(change.record, change.also)
+            entry = notify.entered(work.entry(key), change, [name for name in names if name in self.lanes])
+            if entry is not None:
+                work.entries[key] = entry
+        await self._table.write(partition, work.written(), fence=fence)
+        for key, known in work.knowns.items():
+            if known is not None:
+                home.remember(key, known)
+        for change in work.changes:
+            self.metrics.alerts.labels(change.record["kind"], change.record["state"]).inc()
+        if home.live:
+            self._offer(partition, work.entries)
+
+    def _offer(self, partition: int, entries: Mapping[bytes, Entry]) -> None:
+        for key, entry in entries.items():
+            for name, account in entry.accounts.items():
+                if account.done < entry.number and name in self.lanes:
+                    alert_id = key.removeprefix(OUTBOX).decode()
+                    self.lanes[name].offer(partition, alert_id, entry.number, entry.record, wanted=account.wanted)
+
+    # -- what lanes write down
+
+    async def write_down(self, partition: int, deliveries: Sequence[Delivery], before: bool) -> bool:
+        """Appends steps of deliveries to their topic; before a try only while the partition is ours."""
+        records = [
+            self._record(key=delivery["alert_id"].encode(), value=orjson.dumps(delivery)) for delivery in deliveries
+        ]
+        try:
+            fence = self._runtime.fence(partition) if before else None
+            await self._runtime.send(DELIVERIES.name, {partition: records}, fence=fence)
+        except self._fenced:
+            return False
+        return True

@@ -1,0 +1,64 @@
+"""What one receiver is owed of one alert, in memory, and how long to wait before trying again.
+
+The durable side is the outbox's entry (`notify`); sending is in `deliver`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from alerting.notify import Notice, ended_here, notice_key
+from alerting.rules import Alert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often a receiver is tried again: after `first_seconds`, twice that, four times ..., at most
+    `most_seconds`, each up to half shorter at random; what fires is said again every `resend_seconds`."""
+
+    first_seconds: float = 0.5
+    most_seconds: float = 30.0
+    resend_seconds: float = 60.0
+
+    def after(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row."""
+        longest = min(self.most_seconds, self.first_seconds * 2.0 ** min(failures - 1, 30))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads the load, keeps no secret
+
+
+@dataclass(slots=True, eq=False)
+class Owed:
+    """One alert of one partition, as this receiver should know it."""
+
+    alert_id: str
+    partition: int
+    number: int
+    record: Alert
+    wanted: bool
+    done: int
+    held: dict[int, Alert]
+    attempts: int = 0
+    first_try: float | None = None
+    not_before: float = 0.0
+
+    @property
+    def firing(self) -> bool:
+        """Whether the receiver should hold it as firing."""
+        return self.wanted and bool(self.record["state"] == "firing")
+
+    @property
+    def stands(self) -> bool:
+        """Whether it fires and the receiver knows: what is said again from time to time."""
+        return self.firing and bool(self.held) and self.done >= self.number
+
+    def notice(self) -> Notice | None:
+        """What to say; None: nothing, it is over and was never heard of."""
+        record = self.record
+        if not self.firing:
+            if not self.held:
+                return None
+            if record["state"] == "firing":
+                record = ended_here(self.held[max(self.held)])
+        replaces = tuple(held for number, held in self.held.items() if number != self.number)
+        return Notice(self.alert_id, self.number, record, notice_key(record, self.number), replaces)

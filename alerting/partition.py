@@ -1,0 +1,70 @@
+"""A partition of the alerting worker, and one batch of it being folded. What is folded how is in `app`."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from alerting.notify import Entry
+from alerting.rules import Change, Known, ended_at
+
+FORGET_AT_ONCE: Final = 1000
+
+
+@dataclass(slots=True, eq=False)
+class Home:
+    """A partition that is ours. `ends`: what has to be folded before anything is delivered."""
+
+    ends: Mapping[str, int]
+    live: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _ended: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def remember(self, key: bytes, known: Known) -> None:
+        """Notes when something can be let go of."""
+        if (instant := ended_at(known)) is not None:
+            heapq.heappush(self._ended, (instant, key))
+
+    def old(self, limit: str) -> list[bytes]:
+        """What may be let go of before `limit`: some of it may have changed since."""
+        found: list[bytes] = []
+        while self._ended and self._ended[0][0] < limit and len(found) < FORGET_AT_ONCE:
+            found.append(heapq.heappop(self._ended)[1])
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One batch being folded: what it has touched, over what the table holds."""
+
+    view: Mapping[bytes, bytes]
+    changes: list[Change] = field(default_factory=list)
+    knowns: dict[bytes, Known | None] = field(default_factory=dict)
+    entries: dict[bytes, Entry] = field(default_factory=dict)
+
+    def known(self, key: bytes) -> Known | None:
+        """What is known under a key, as of now."""
+        if key in self.knowns:
+            return self.knowns[key]
+        value = self.view.get(key)
+        return None if value is None else Known.from_bytes(value)
+
+    def keep(self, key: bytes, known: Known | None) -> None:
+        """What is known from now on; None where there was nothing needs no writing."""
+        if known is not None or key in self.view or key in self.knowns:
+            self.knowns[key] = known
+
+    def entry(self, key: bytes) -> Entry | None:
+        """The outbox's entry of an alert, as of now."""
+        if key in self.entries:
+            return self.entries[key]
+        value = self.view.get(key)
+        return None if value is None else Entry.from_bytes(value)
+
+    def written(self) -> dict[bytes, bytes | None]:
+        """The outbox first: were only a part of it durable, the rest would be folded again."""
+        entries = {key: None if entry.finished else entry.to_bytes() for key, entry in self.entries.items()}
+        return {**entries, **{key: None if known is None else known.to_bytes() for key, known in self.knowns.items()}}
