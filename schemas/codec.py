@@ -52,7 +52,7 @@ def _decode_binary(value: bytes, headers: Headers) -> Event | Refusal:
         envelope: dict[str, Any] = {
             name[3:]: content.decode() for name, content in headers if name.startswith("ce_") and content is not None
         }
-        envelope["data"] = orjson.loads(value)
+        envelope["data"] = orjson.loads(value.removeprefix(BOM))
     except UnicodeDecodeError as broken:
         return Refusal(reason=Reason.BROKEN_ENCODING, detail=f"found a header that is not UTF-8: {broken.reason}")
     except orjson.JSONDecodeError:
@@ -89,14 +89,15 @@ def _refusal(value: bytes, invalid: ValidationError) -> Refusal:
         return _refusal_of_broken(value)
     if content.get("specversion", "1.0") != "1.0" or not {"id", "source", "type"} & content.keys():
         return _refusal_of_broken(value)
-    kind = content.get("type")
-    if isinstance(kind, str) and kind not in EVENT_TYPES:
-        return Refusal(reason=Reason.UNKNOWN_TYPE, detail=f"found type {kind[:100]!r}", field="type")
+    kind = content.get("type", "")
+    if "type" in content and not (isinstance(kind, str) and kind in EVENT_TYPES):
+        return Refusal(reason=Reason.UNKNOWN_TYPE, detail=f"found type {str(kind)[:100]!r}", field="type")
     return refusal_of(invalid.errors(include_url=False, include_context=True)[0])
 
 
 # What pydantic says, and which of our reasons that is; anything else is an invalid field.
 _REASONS: Final = {
+    "json_invalid": Reason.BROKEN_JSON,
     "missing": Reason.MISSING_FIELD,
     "union_tag_not_found": Reason.MISSING_FIELD,
     "timezone_aware": Reason.NAIVE_INSTANT,

@@ -29,6 +29,8 @@ ID_CHARACTERS_MAX = 512
 TEXT_CHARACTERS_MAX = 4_000
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+# Something to see, and no control characters: they part lines of logs, and ids where several make a hash.
+ID_PATTERN = r"^ *[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 # For JSON Schema only: `format` is not asserted there, and the zone is what senders forget.
 INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:?\d{2})$"
 _DATE_FROM_TIME = ("T", "t", " ")
@@ -52,7 +54,7 @@ def _instant(value: object, read: ValidatorFunctionWrapHandler) -> datetime:
     return instant.astimezone(UTC)
 
 
-Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ID_CHARACTERS_MAX, pattern=r"\S")]
+Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ID_CHARACTERS_MAX, pattern=ID_PATTERN)]
 Text = Annotated[str, StringConstraints(strict=True, max_length=TEXT_CHARACTERS_MAX)]
 Instant = Annotated[
     AwareDatetime,
