@@ -1,0 +1,83 @@
+"""What HTTP asks of the rest of heardback, as callables that are handed in.
+
+How they do it belongs to the pipeline; how it is asked for over HTTP to the modules beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from schemas.events import Event
+from streams.transport import Headers
+
+BODY_BYTES_MAX: Final = 5_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """An accepted event for topic `contact-events`: `key` is the resolved customer id, `value` the bytes of
+    that event as they came, `headers` the `ce_*` attributes where it came in binary mode."""
+
+    event_id: str
+    key: bytes
+    value: bytes
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Ready when nothing stands against it; `reasons` say in words what does."""
+
+    reasons: Sequence[str] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything can be answered and every clock is watched."""
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Liveness:
+    """Alive as long as there is nothing to do, or something moved within the limit."""
+
+    stalled_seconds: float
+    limit_seconds: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether a restart would not help."""
+        return self.stalled_seconds <= self.limit_seconds
+
+
+def _nobody(_reason: str) -> None:
+    """Refusals that nobody counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """What the routes need.
+
+    `publish` returns once the broker has every record, in order; raises `TransportError` where it cannot.
+    `customer_of` is the customer an event belongs to (C19), None where it names nobody. `explain` is the
+    explanation of a contact at an instant (None: now) as JSON, None where the contact is not known. `metrics`
+    is a page and its content type. `refused` hears the reason of each refused event. `ahead` and
+    `late_after` are C20's, measured from `now`.
+    """
+
+    publish: Callable[[Sequence[Publish]], Awaitable[None]]
+    customer_of: Callable[[Event], str | None]
+    ready: Callable[[], Readiness]
+    alive: Callable[[], Liveness]
+    explain: Callable[[str, datetime | None], Awaitable[Mapping[str, Any] | None]]
+    metrics: Callable[[], tuple[bytes, str]]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    refused: Callable[[str], None] = _nobody
+    ahead: timedelta = timedelta(minutes=5)
+    late_after: timedelta = timedelta(days=30)
+    body_bytes_max: int = BODY_BYTES_MAX
+    body_seconds: float = 30.0
+    publish_seconds: float = 30.0
+    explain_seconds: float = 10.0
