@@ -142,6 +142,18 @@ class Limits(Strict):
     worst_customers: Annotated[int, Field(ge=0, le=100)] = 20
 
 
+class BrokerSpec(Strict):
+    """How topics are made and how a worker talks to its broker. Times are wall seconds; the partition count
+    is fixed at the first start."""
+
+    partitions: Annotated[int, Field(ge=1, le=1_000)] = 4
+    replication_factor: Annotated[int, Field(ge=1, le=10)] = 1
+    topic_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]*$", max_length=100)] = ""
+    retention_days: Annotated[int, Field(ge=1)] = 30
+    session_timeout_seconds: Annotated[float, Field(ge=2, le=300)] = 10.0
+    start_timeout_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
+
+
 class Configuration(Strict):
     """Everything that `heardback.yaml` may say."""
 
@@ -150,3 +162,4 @@ class Configuration(Strict):
     alerts: AlertsSpec = Field(default_factory=AlertsSpec)
     report: ReportSpec = Field(default_factory=ReportSpec)
     limits: Limits = Field(default_factory=Limits)
+    broker: BrokerSpec = Field(default_factory=BrokerSpec)

@@ -43,6 +43,7 @@ class Streams:
         metrics: Metrics,
         transport: TransportSettings | None = None,
         after_step: Callable[[str], None] = lambda _: None,
+        wake_every_seconds: float = WAKE_EVERY_SECONDS,
     ) -> None:
         self.configuration = configuration
         self.policies: Policies = settings.policies_of(configuration)
@@ -52,7 +53,7 @@ class Streams:
         self.runtime.on_partition_ready(self._wait_for_customers)
         self.track = Track(self.runtime, self.policies, self.customers, configuration.limits, metrics, now, after_step)
         metrics.watch(waiting=self.waiting, progress=self.runtime.progress)
-        self.runtime.timer(WAKE_EVERY_SECONDS, self.track.send_wake_ups)
+        self.runtime.timer(wake_every_seconds, self.track.send_wake_ups)
         self._now = now
         self._follower: asyncio.Task[None] | None = None
 

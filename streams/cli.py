@@ -6,6 +6,7 @@ is the only module that knows both `streams` and `alerting`.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from schemas.configuration import Configuration
+from schemas.customers import Customer
 from streams import settings
 
 FAILED: Final = 1
@@ -107,6 +109,135 @@ def replay(
             typer.echo(f"heardback: {unwritable.filename}: {unwritable.strerror}", err=True)
             raise typer.Exit(FAILED) from None
     typer.echo(replaying.summary_text(result))
+
+
+Broker = Annotated[
+    str | None,
+    typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092 or sqlite:///path; default: sqlite under --data."),
+]
+DataFolder = Annotated[Path, typer.Option(envvar="HEARDBACK_DATA", help="Where the embedded broker keeps its log.")]
+Host = Annotated[str, typer.Option(envvar="HEARDBACK_HOST", help="Where HTTP listens; beyond loopback with a token.")]
+Port = Annotated[int, typer.Option(envvar="HEARDBACK_PORT", min=0, max=65_535, help="HTTP port; 0 is any free one.")]
+Token = Annotated[
+    Path | None, typer.Option("--token-file", envvar="HEARDBACK_TOKEN_FILE", help="File with the token HTTP asks for.")
+]
+CustomersFile = Annotated[
+    str | None, typer.Option("--customers", help="Customers to publish at the start: YAML, JSON, JSON Lines or CSV.")
+]
+
+
+@app.command(epilog="Example: heardback run --config heardback.yaml --data /var/lib/heardback")
+def run(
+    broker: Broker = None,
+    config: ConfigFile = Path("heardback.yaml"),
+    data: DataFolder = Path("heardback-data"),
+    customers: CustomersFile = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    token_file: Token = None,
+) -> None:
+    """Run everything in one process: gateway, stream processors, alert delivery, metrics."""
+    _start(broker, config, data, customers, host, port, token_file, None)
+
+
+@app.command(epilog="Example: heardback worker streams --broker kafka://kafka:9092 --config heardback.yaml")
+def worker(
+    role: Annotated[str, typer.Argument(help="streams, alerting or gateway.")],
+    broker: Broker = None,
+    config: ConfigFile = Path("heardback.yaml"),
+    customers: CustomersFile = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    token_file: Token = None,
+) -> None:
+    """Run one role, for scaling out on kafka://; start as many as there are partitions."""
+    from streams.commands.running import ROLES
+
+    if role not in ROLES:
+        wrong(f"found role {role!r}, wanted one of {', '.join(ROLES)}")
+    if broker is None or not broker.startswith("kafka://"):
+        wrong("a worker needs --broker kafka://host:9092; sqlite:// is for one process: heardback run")
+    _start(broker, config, Path(), customers, host, port, token_file, role)
+
+
+def _start(
+    broker: str | None,
+    config: Path,
+    data: Path,
+    customers: str | None,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    role: str | None,
+) -> None:
+    import asyncio
+
+    from streams import logs
+    from streams.commands import running
+    from streams.gateway import UnsafeListen
+    from streams.track import RefusedInARowError
+    from streams.transport import TransportError
+
+    loaded = configuration(config)
+    known = _customers_of(customers)
+    logs.configure()
+    try:
+        token = os.environ.get("HEARDBACK_TOKEN") or (token_file.read_text().strip() if token_file else None)
+        if broker is None:
+            data.mkdir(parents=True, exist_ok=True)
+        place = running.Place(
+            broker_url=broker or f"sqlite:///{data.absolute() / 'log.sqlite3'}",
+            host=host,
+            port=port,
+            token=token,
+            transport=settings.transport_of(loaded),
+        )
+        system = running.System(place, loaded, roles=running.ROLES if role is None else (role,))
+        asyncio.run(running.run_until_stopped(system, known))
+    except (UnsafeListen, ValueError) as unusable:
+        wrong(unusable)
+    except (TransportError, RefusedInARowError, OSError) as failed:
+        typer.echo(f"heardback: {failed}", err=True)
+        raise typer.Exit(FAILED) from None
+
+
+def _customers_of(name: str | None) -> list[Customer]:
+    from streams.files import customers_in
+
+    if name is None:
+        return []
+    try:
+        known, refused = customers_in(name)
+    except OSError as unreadable:
+        wrong(f"{name}: {unreadable.strerror}")
+    if refused:
+        wrong(*(f"{line.where}: {refusal.reason}: {refusal.detail}" for line, refusal in refused))
+    return known
+
+
+@app.command(epilog="Example: heardback demo --exit")
+def demo(
+    leave: Annotated[bool, typer.Option("--exit", help="End after the sample, with status 0.")] = False,
+    port: Port = 8080,
+    seconds: Annotated[float, typer.Option(min=5, help="How long the sample's nine days take.")] = 42.0,
+) -> None:
+    """Play nine days of real sample contacts through the whole system in under a minute."""
+    import asyncio
+    from contextlib import suppress
+    from tempfile import TemporaryDirectory
+
+    from streams import logs
+    from streams.commands import demonstrating
+    from streams.transport import TransportError
+
+    logs.configure(logging.WARNING)
+
+    with TemporaryDirectory(prefix="heardback-demo-") as folder, suppress(KeyboardInterrupt):
+        try:
+            asyncio.run(demonstrating.run(Path(folder), port=port, leave=leave, seconds=seconds))
+        except (TransportError, OSError) as failed:
+            typer.echo(f"heardback: {failed}", err=True)
+            raise typer.Exit(FAILED) from None
 
 
 @app.command(epilog="Example: heardback schema --out schemas")

@@ -19,9 +19,10 @@ from schemas.configuration import Configuration
 from schemas.policies import Span, parse_span
 from streams.engine.calendar import SECOND_US
 from streams.engine.policy import Escalation, Policies, compile_policies
+from streams.transport import TransportSettings
 
 ENVIRONMENT_PREFIX: Final = "HEARDBACK_"
-SECTIONS: Final = ("CALENDARS", "POLICIES", "ALERTS", "REPORT", "LIMITS")
+SECTIONS: Final = ("CALENDARS", "POLICIES", "ALERTS", "REPORT", "LIMITS", "BROKER")
 CONFIGURATION_BYTES_MAX: Final = 5_000_000
 Location = Sequence[str | int]
 
@@ -87,6 +88,20 @@ def policies_of(configuration: Configuration) -> Policies:
         if step.after.seconds
     ]
     return compile_policies(configuration.calendars, configuration.policies, steps)
+
+
+def transport_of(configuration: Configuration) -> TransportSettings:
+    """How a worker talks to its broker. The request timeout stays below the session timeout."""
+    spec = configuration.broker
+    return TransportSettings(
+        partitions=spec.partitions,
+        replication_factor=spec.replication_factor,
+        topic_prefix=spec.topic_prefix,
+        retention_days=spec.retention_days,
+        session_timeout_seconds=spec.session_timeout_seconds,
+        request_timeout_seconds=spec.session_timeout_seconds * 0.8,
+        start_timeout_seconds=spec.start_timeout_seconds,
+    )
 
 
 class _Source:
@@ -197,7 +212,7 @@ def _override(document: dict[str, Any], environment: Mapping[str, str], faults: 
     origins = {}
     for name in sorted(environment):
         path = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
-        if not name.startswith(ENVIRONMENT_PREFIX) or path[0] not in SECTIONS:
+        if not name.startswith(ENVIRONMENT_PREFIX) or path[0] not in SECTIONS or len(path) == 1:
             continue
         try:
             value = yaml.safe_load(environment[name])
