@@ -102,7 +102,7 @@ def _known(world: World, attempt: Attempt, contacts: list[str], limit: datetime)
     form = attempt["contact_id"]
     family = families.family(world, form)
     touches = [fact for fact in family if fact["type"] in ("contact.acknowledged", "contact.assigned")]
-    touches += families.human_answers(family)  # also one that bounced: somebody has the form
+    touches += [fact for fact in family if fact["type"] == "message.sent" and not fact["data"].get("automated", False)]
     if any(attempt["at"] <= fact["at"] <= limit for fact in touches):
         return True
     if (

@@ -6,8 +6,9 @@ here knows how the engine does it.
 Where the rules leave something open, this is what was decided, as a service desk would want it:
 
  1. Reading. `until` is applied first, then C24, then `contact_id_reused`. Contents are compared after reading
-    (instant in UTC; null and defaults left out, also in the canonical JSON that decides a tie). The source of the
-    earliest (time, source, id) `contact.opened` owns the contact; only another source's `contact.opened` is refused, its messages are not.
+    (instant in UTC; null and defaults left out, also in the canonical JSON that decides a tie). The source of
+    the earliest (time, source, id) `contact.opened` owns the contact; only another source's `contact.opened`
+    is refused, its messages are not.
  2. A contact's second `contact.opened` (same source) is no message; what it names counts as an update at its time.
  3. One message: internal notes and automatic messages are set aside first, then the earliest message with a
     message_id holds, per direction, within the contact and what was merged into it; answers also over links.
@@ -67,8 +68,8 @@ Where the rules leave something open, this is what was decided, as a service des
 24. Journeys: an attempt is one contact (where it lives on) in which the customer wrote, at its first message
     since the last human answer to that customer anywhere; an inbound bounce is an attempt of its own, per
     contact, and comes after an answer of the same instant (C21). Void contacts make no attempts; answers in
-    them count. Policies do not matter, resolving neither. `no_ticket`: a form neither answered by a human (a
-    bounce does not matter), acknowledged, assigned, linked nor merged, and no other contact of that customer
+    them count. Policies do not matter, resolving neither. `no_ticket`: a form in which no human of ours wrote
+    (a note or an answer that bounced will do), neither acknowledged, assigned, linked nor merged, and no other contact of that customer
     began by another channel from then on, until `dead_end_after` (open time) has passed.
     answered_by is the agent; open_seconds runs on the first attempt's policy, else wall time.
 25. The default of `until` is the last accepted event's time.
