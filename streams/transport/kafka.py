@@ -1,42 +1,21 @@
-"""Kafka as a log client: whole record batches in, whole fetches out. Groups are in `kafka_member`.
-
-Writes are idempotent and wait for every in-sync replica, so that a retry neither doubles a record nor puts
-an old one behind a newer.
-"""
+"""Kafka as a log client. How it is written to is in `kafka_writer`, groups are in `kafka_member`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import (
-    KafkaConnectionError,
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    RequestTimedOutError,
-    UnknownTopicOrPartitionError,
-)
 
 from streams.transport import kafka_topics
-from streams.transport.batching import RECORD_BYTES_MAX, Batch, Record, RecordsByPartition
+from streams.transport.batching import RECORD_BYTES_MAX, Batch, RecordsByPartition
 from streams.transport.client import TopicSpec
-from streams.transport.errors import BrokerFailed, BrokerUnreachable, RecordTooLarge, TopicMismatch, TransportError
+from streams.transport.errors import RecordTooLarge, TransportError
+from streams.transport.kafka_writer import KafkaWriter, connected, stopped, translated
 from streams.transport.settings import TransportSettings
 
-logger = logging.getLogger(__name__)
-
-BATCH_BYTES: Final = 512 * 1024
-"""A record batch is sent when it is this large; one larger record makes a batch of its own."""
-REQUEST_BYTES: Final = 8 * 1024 * 1024
-FEW_RECORDS: Final = 8
-"""So few are sent one by one, and aiokafka joins those of many callers into batches."""
 FETCH_BYTES: Final = 1024 * 1024
 FETCH_WAIT_MS: Final = 100
 """How long a broker holds a fetch without data. aiokafka has one fetch per node under way: this is also
@@ -63,7 +42,7 @@ class KafkaLog:
             "request_timeout_ms": int(settings.request_timeout_seconds * 1000),
             **settings.kafka_options,
         }
-        self._producer: AIOKafkaProducer | None = None
+        self._writer = KafkaWriter(url, self.connection, settings)
         self._reader: AIOKafkaConsumer | None = None
         self._reading = asyncio.Lock()
         self._users = 0
@@ -74,7 +53,7 @@ class KafkaLog:
         if self._users > 1:
             return
         try:
-            self._producer = await self._connected(self._new_producer)
+            await self._writer.start()
         except BaseException:
             self._users = 0
             raise
@@ -84,13 +63,10 @@ class KafkaLog:
         self._users -= 1
         if self._users > 0:
             return
-        producer, self._producer = self._producer, None
         reader, self._reader = self._reader, None
-        for client in (reader, producer):
-            if client is not None:
-                with contextlib.suppress(KafkaError, TimeoutError):
-                    async with asyncio.timeout(self.settings.request_timeout_seconds):
-                        await client.stop()
+        if reader is not None:
+            await stopped(reader)
+        await self._writer.stop()
 
     async def topics(self) -> Mapping[str, int]:
         """Every topic and its partition count."""
@@ -106,18 +82,10 @@ class KafkaLog:
 
     async def append(self, topic: str, records: RecordsByPartition) -> None:
         """Sends each partition's records as whole batches and waits for all."""
-        producer = self._sending()
         oversized = [r.size_bytes for some in records.values() for r in some if r.size_bytes > RECORD_BYTES_MAX]
         if oversized:
             raise RecordTooLarge(f"{topic}: a record of {oversized[0]} bytes, at most {RECORD_BYTES_MAX} are allowed")
-        now_ms = int(time.time() * 1000)
-        with translated(f"{self.url}: {topic}"):
-            await self._check(producer, topic, records)
-            send = _send_few if sum(map(len, records.values())) <= FEW_RECORDS else _send_batches
-            results = await asyncio.gather(*await send(producer, topic, records, now_ms), return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+        await self._writer.append(topic, records)
 
     async def read(self, topic: str, partition: int, offset: int, max_records: int = 1000) -> Batch | None:
         """Records from `offset` on, or None at the end of the log."""
@@ -161,7 +129,7 @@ class KafkaLog:
     async def scan(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Everything from `start` to the ends as they are now."""
         with translated(f"{self.url}: {topic}"):
-            consumer = await self._connected(self._new_reader)
+            consumer = await connected(self._new_reader, self.url, self.settings)
             try:
                 wanted = await self._begin(consumer, topic, start)
                 ends = await consumer.end_offsets(wanted)
@@ -175,19 +143,19 @@ class KafkaLog:
                         if await consumer.position(tp) >= ends[tp]:
                             remaining.discard(tp)
             finally:
-                await consumer.stop()
+                await stopped(consumer)
 
     async def follow(self, topic: str, start: Mapping[int, int] | None = None) -> AsyncGenerator[Batch, None]:
         """Everything from `start` on, for ever."""
         with translated(f"{self.url}: {topic}"):
-            consumer = await self._connected(self._new_reader)
+            consumer = await connected(self._new_reader, self.url, self.settings)
             try:
                 await self._begin(consumer, topic, start)
                 while True:
                     for records in (await consumer.getmany(timeout_ms=1000)).values():
                         yield batch_of(records)
             finally:
-                await consumer.stop()
+                await stopped(consumer)
 
     async def _begin(
         self, consumer: AIOKafkaConsumer, topic: str, start: Mapping[int, int] | None
@@ -206,30 +174,10 @@ class KafkaLog:
         await consumer._client._wait_on_metadata(topic)
         return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
 
-    async def _check(self, producer: AIOKafkaProducer, topic: str, records: RecordsByPartition) -> None:
-        try:
-            known = await producer.partitions_for(topic)
-        except UnknownTopicOrPartitionError:
-            raise TopicMismatch(f"{self.url}: no topic {topic}") from None
-        unknown = sorted(set(records) - set(known))
-        if unknown:
-            raise TopicMismatch(f"{self.url}: {topic} has {len(known)} partitions, wanted number {unknown[0]}")
-
     async def _started_reader(self) -> AIOKafkaConsumer:
         if self._reader is None:
-            self._reader = await self._connected(self._new_reader)
+            self._reader = await connected(self._new_reader, self.url, self.settings)
         return self._reader
-
-    def _sending(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            raise BrokerFailed(f"{self.url}: is closed")
-        return self._producer
-
-    def _new_producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
-            acks="all", enable_idempotence=True, max_batch_size=BATCH_BYTES, max_request_size=REQUEST_BYTES,
-            **self.connection,
-        )  # fmt: skip
 
     def _new_reader(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -240,26 +188,6 @@ class KafkaLog:
     def _admin(self) -> _Admin:
         return _Admin(self)
 
-    async def _connected(self, new: Any) -> Any:
-        """Starts a client; while no broker answers, says so and tries again until the time is up."""
-        deadline = time.monotonic() + self.settings.start_timeout_seconds
-        while True:
-            client = new()
-            try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                    await client.start()
-                return client
-            except (KafkaConnectionError, TimeoutError, OSError) as error:
-                await _stop_quietly(client)
-                if time.monotonic() + 1.0 > deadline:
-                    limit = self.settings.start_timeout_seconds
-                    raise BrokerUnreachable(f"{self.url}: no broker answered within {limit:g} s ({error})") from error
-                logger.warning("waiting for a broker", extra={"broker": self.url, "why": str(error)})
-                await asyncio.sleep(1.0)
-            except BaseException:
-                await _stop_quietly(client)
-                raise
-
 
 class _Admin:
     """An admin client for one task."""
@@ -268,11 +196,12 @@ class _Admin:
         self._log = log
 
     async def __aenter__(self) -> AIOKafkaAdminClient:
-        self._client = await self._log._connected(lambda: AIOKafkaAdminClient(**self._log.connection))
+        log = self._log
+        self._client = await connected(lambda: AIOKafkaAdminClient(**log.connection), log.url, log.settings)
         return self._client
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._client.close()
+        await stopped(self._client)
 
 
 def batch_of(records: Sequence[Any]) -> Batch:
@@ -288,61 +217,3 @@ def batch_of(records: Sequence[Any]) -> Batch:
         timestamps_ms=[record.timestamp for record in records],
         next_offset=records[-1].offset + 1,
     )
-
-
-@contextlib.contextmanager
-def translated(what: str) -> Iterator[None]:
-    """aiokafka's errors as ours; `what` names the broker (and topic)."""
-    try:
-        yield
-    except (KafkaConnectionError, KafkaTimeoutError, RequestTimedOutError, TimeoutError) as error:
-        raise BrokerUnreachable(f"{what}: no answer in time ({type(error).__name__}: {error})") from error
-    except MessageSizeTooLargeError as error:
-        raise RecordTooLarge(f"{what}: the broker takes smaller records only: {error}") from error
-    except KafkaError as error:
-        raise BrokerFailed(f"{what}: {type(error).__name__}: {error}") from error
-
-
-async def _send_few(
-    producer: AIOKafkaProducer, topic: str, records: RecordsByPartition, now_ms: int
-) -> list[asyncio.Future[Any]]:
-    return [
-        await producer.send(
-            topic, key=record.key, value=record.value, partition=partition, headers=list(record.headers),
-            timestamp_ms=now_ms if record.timestamp_ms is None else record.timestamp_ms,
-        )
-        for partition, some in records.items()
-        for record in some
-    ]  # fmt: skip
-
-
-async def _send_batches(
-    producer: AIOKafkaProducer, topic: str, records: RecordsByPartition, now_ms: int
-) -> list[asyncio.Future[Any]]:
-    return [
-        await producer.send_batch(built, topic, partition=partition)
-        for partition, some in records.items()
-        for built in _built(producer, some, now_ms)
-    ]
-
-
-def _built(producer: AIOKafkaProducer, records: Sequence[Record], now_ms: int) -> Iterator[Any]:
-    """Records as full batches, in order."""
-    builder = producer.create_batch()
-    for record in records:
-        when_ms = now_ms if record.timestamp_ms is None else record.timestamp_ms
-        entry: dict[str, Any] = {"key": record.key, "value": record.value, "timestamp": when_ms}
-        headers = list(record.headers)
-        if builder.append(**entry, headers=headers) is None:
-            yield builder
-            builder = producer.create_batch()
-            if builder.append(**entry, headers=headers) is None:
-                raise RecordTooLarge(f"a record of {record.size_bytes} bytes does not fit an empty batch")
-    if builder.record_count():
-        yield builder
-
-
-async def _stop_quietly(client: Any) -> None:
-    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
-    with contextlib.suppress(Exception):
-        await stop()

@@ -24,7 +24,8 @@ from faust.types import TP
 from streams.transport.batching import Batch
 from streams.transport.driver import BulkTransport
 from streams.transport.errors import BrokerUnreachable
-from streams.transport.kafka import FETCH_BYTES, FETCH_WAIT_MS, KafkaLog, batch_of, translated
+from streams.transport.kafka import FETCH_BYTES, FETCH_WAIT_MS, KafkaLog, batch_of
+from streams.transport.kafka_writer import connected, stopped, translated
 from streams.transport.member import Assigned, Revoked
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class KafkaMember:
 
     async def start(self) -> None:
         """Connects; does not join yet."""
-        self._consumer = await self._log._connected(self._new_consumer)
+        self._consumer = await connected(self._new_consumer, self._log.url, self._log.settings)
 
     async def join(self, topics: Iterable[str], revoked: Revoked, assigned: Assigned) -> None:
         """Joins in the background."""
@@ -57,7 +58,8 @@ class KafkaMember:
         """Committed offsets."""
         consumer = self._joined()
         with translated(self._log.url):
-            return {tp: await consumer.committed(TopicPartition(*tp)) for tp in partitions}
+            async with asyncio.timeout(self._log.settings.start_timeout_seconds):
+                return {tp: await consumer.committed(TopicPartition(*tp)) for tp in partitions}
 
     async def begin_offsets(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         """First offsets."""
@@ -123,7 +125,7 @@ class KafkaMember:
         self._generation = -1
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stopped(consumer, self._log.settings.request_timeout_seconds)
 
     def heard(self) -> None:
         """The coordinator has just confirmed us."""

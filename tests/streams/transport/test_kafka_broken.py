@@ -1,0 +1,116 @@
+"""A Kafka that is away, silent or refuses: clear errors in bounded time, and work goes on when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streams.transport import Batch, BrokerFailed, BrokerUnreachable, Record, Runtime, TransportError, create_app
+from tests.servers.kafka import Kafka
+from tests.streams.transport.conftest import SETTINGS, TOPICS, eventually
+
+pytestmark = pytest.mark.kafka
+
+SHORT = replace(SETTINGS, request_timeout_seconds=2.0, start_timeout_seconds=4.0, stop_timeout_seconds=3.0)
+
+
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker that these tests may hurt."""
+    with Kafka(tmp_path_factory.mktemp("own-kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture(autouse=True)
+def _healed(own_kafka: Kafka) -> Iterator[None]:
+    yield
+    own_kafka.resume()
+
+
+def runtime_on(kafka: Kafka, app_id: str, seen: list[bytes]) -> Runtime:
+    runtime = create_app(app_id, kafka.url, topics=TOPICS, settings=replace(SHORT, topic_prefix=f"{app_id}-"))
+
+    async def collect(batch: Batch) -> None:
+        seen.extend(value or b"" for value in batch.values)
+        out = [Record(key=b"k", value=value) for value in batch.values]
+        await runtime.send("outcomes", {batch.partition: out}, fence=batch.fence)
+
+    runtime.agent("contact-events", collect)
+    return runtime
+
+
+async def test_a_silent_broker_is_an_error_at_start_within_the_time_allowed(own_kafka: Kafka) -> None:
+    own_kafka.pause()
+    before = time.monotonic()
+    with pytest.raises(BrokerUnreachable, match=own_kafka.bootstrap):
+        await runtime_on(own_kafka, "silent", []).start()
+    assert time.monotonic() - before < 10
+
+
+async def test_a_stop_has_its_limit_when_the_broker_is_silent(own_kafka: Kafka) -> None:
+    runtime = runtime_on(own_kafka, "stopping", [])
+    await runtime.start()
+    await runtime.wait_ready()
+    await runtime.client.append("stopping-contact-events", {0: [Record(key=b"k", value=b"v")]})
+    own_kafka.pause()
+    before = time.monotonic()
+    await runtime.stop()
+    assert time.monotonic() - before < 10
+
+
+async def test_a_write_that_nobody_acknowledges_stops_the_worker_and_is_made_good_after(own_kafka: Kafka) -> None:
+    seen: list[bytes] = []
+    runtime = runtime_on(own_kafka, "writing", seen)
+    await runtime.start()
+    await runtime.wait_ready()
+
+    async def feed() -> None:
+        for number in range(10_000):
+            await runtime.client.append("writing-contact-events", {0: [Record(key=b"k", value=b"%d" % number)]})
+
+    feeding = asyncio.create_task(feed())
+    await eventually(lambda: len(seen) > 10)
+    own_kafka.pause()
+    before = time.monotonic()
+    with pytest.raises(TransportError):
+        await feeding
+    with pytest.raises(TransportError):
+        async with asyncio.timeout(30):
+            await asyncio.wait({asyncio.ensure_future(runtime.wait_closed())}, timeout=20)
+            await runtime.stop()
+            await runtime.wait_closed()
+    assert time.monotonic() - before < 30
+    own_kafka.resume()
+    again: list[bytes] = []
+    second = runtime_on(own_kafka, "writing", again)
+    await second.start()
+    ends = await second.client.end_offsets("writing-contact-events")
+    await eventually(lambda: {*seen, *again} >= {b"%d" % n for n in range(ends[0])}, seconds=25)
+    await second.stop()
+
+
+async def test_a_worker_outlives_a_restart_of_the_broker_while_idle(own_kafka: Kafka) -> None:
+    seen: list[bytes] = []
+    runtime = runtime_on(own_kafka, "outliving", seen)
+    await runtime.start()
+    await runtime.wait_ready()
+    await asyncio.to_thread(own_kafka.kill)
+    await asyncio.to_thread(own_kafka.restart)
+    client = create_app("client", own_kafka.url, topics=TOPICS, settings=SHORT).client
+    await client.start()
+    await client.append("outliving-contact-events", {1: [Record(key=b"k", value=b"after")]})
+    await client.close()
+    await eventually(lambda: seen == [b"after"], seconds=30)
+    await runtime.stop()
+    await runtime.wait_closed()
+
+
+async def test_more_replicas_than_brokers_is_refused_with_what_was_wanted(own_kafka: Kafka) -> None:
+    settings = replace(SHORT, topic_prefix="replicas-", replication_factor=3)
+    with pytest.raises(BrokerFailed, match="replication factor 3 was refused: InvalidReplicationFactor"):
+        await create_app("replicas", own_kafka.url, topics=TOPICS, settings=settings).start()
