@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import structlog
 from aiohttp import web
@@ -97,7 +97,8 @@ class _Routes:
         if found is not None:
             if wants_json(request):
                 return json_answer(200, found)
-            return self._pages.html(200, "contact", contact_id=contact_id, explanation=found)
+            query = urlencode({"format": "json", **({"at": at.isoformat()} if at else {})})
+            return self._pages.html(200, "contact", contact_id=contact_id, explanation=found, json_url=f"?{query}")
         reasons = self._gateway.ready().reasons
         if reasons:
             return self._said(request, 503, "The contact is not known yet, as not all is ready.", *reasons)

@@ -20,7 +20,6 @@ from streams.gateway.service import Gateway
 from streams.transport import Headers, RecordTooLarge, TransportError
 
 MEDIA_TYPES: Final = ("application/json", "application/cloudevents+json", "application/cloudevents-batch+json")
-IN_HAND_BYTES_MAX: Final = 64_000_000
 RETRY_AFTER_SECONDS: Final = 5
 log = structlog.get_logger(__name__)
 
@@ -41,26 +40,24 @@ class Intake:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """202 with the ids once the broker has them; 4xx with every fault; 503 when the broker is away."""
-        attributes = attributes_of(request.headers.items())
+        body = bytearray()
         try:
+            attributes = attributes_of(request.headers.items())
             _refuse_other_media(request, attributes)
-            body = await self._body(request)
+            await self._fill(body, request)
+            reading = await read(bytes(body), attributes, self._rules())
+            return self._refused(reading) if reading.faults else await self._published(reading)
         except _Answered as answered:
             answered.response.force_close()  # what is still on its way is not read
             return answered.response
-        gateway = self._gateway
-        rules = Rules(
-            customer_of=gateway.customer_of, now=gateway.now(), ahead=gateway.ahead, late_after=gateway.late_after
-        )
-        reading = await read(body, attributes, rules)
-        return self._refused(reading) if reading.faults else await self._published(reading)
+        finally:
+            self._in_hand_bytes -= len(body)
 
-    async def _body(self, request: web.Request) -> bytes:
+    async def _fill(self, body: bytearray, request: web.Request) -> None:
         limit = self._gateway.body_bytes_max
         too_large = f"The body is larger than {limit} bytes: send fewer events at a time."
         if (request.content_length or 0) > limit:
             raise _Answered(_answer(413, too_large))
-        body = bytearray()
         try:
             async with asyncio.timeout(self._gateway.body_seconds):
                 while chunk := await request.content.readany():
@@ -68,15 +65,18 @@ class Intake:
                     body += chunk
                     if len(body) > limit:
                         raise _Answered(_answer(413, too_large))
-                    if self._in_hand_bytes > IN_HAND_BYTES_MAX:
+                    if self._in_hand_bytes > self._gateway.in_hand_bytes_max:
                         raise _Answered(_later("Too much is being sent at once."))
         except TimeoutError:
             raise _Answered(_answer(408, "The body did not arrive in time.")) from None
         except (aiohttp.ClientError, web.RequestPayloadError, aiohttp.http_exceptions.HttpProcessingError):
             raise _Answered(_answer(400, "The body is not what its headers say.")) from None
-        finally:
-            self._in_hand_bytes -= len(body)
-        return bytes(body)
+
+    def _rules(self) -> Rules:
+        gateway = self._gateway
+        return Rules(
+            customer_of=gateway.customer_of, now=gateway.now(), ahead=gateway.ahead, late_after=gateway.late_after
+        )
 
     async def _published(self, reading: Reading) -> web.Response:
         try:

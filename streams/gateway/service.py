@@ -14,6 +14,7 @@ from schemas.events import Event
 from streams.transport import Headers
 
 BODY_BYTES_MAX: Final = 5_000_000
+IN_HAND_BYTES_MAX: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,8 @@ class Gateway:
     `customer_of` is the customer an event belongs to (C19), None where it names nobody. `explain` is the
     explanation of a contact at an instant (None: now) as JSON, None where the contact is not known. `metrics`
     is a page and its content type. `refused` hears the reason of each refused event. `ahead` and
-    `late_after` are C20's, measured from `now`.
+    `late_after` are C20's, measured from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are
+    not answered yet.
     """
 
     publish: Callable[[Sequence[Publish]], Awaitable[None]]
@@ -78,6 +80,7 @@ class Gateway:
     ahead: timedelta = timedelta(minutes=5)
     late_after: timedelta = timedelta(days=30)
     body_bytes_max: int = BODY_BYTES_MAX
+    in_hand_bytes_max: int = IN_HAND_BYTES_MAX
     body_seconds: float = 30.0
     publish_seconds: float = 30.0
     explain_seconds: float = 10.0

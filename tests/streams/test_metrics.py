@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.refusals import Reason
+from streams.gateway import Listen, Server, create_http
 from streams.metrics import LABEL_VALUES_MAX, Metrics, Waiting, render
-from tests.servers.prometheus import check_metrics
+from tests.servers.prometheus import Prometheus, check_metrics
+from tests.streams.gateway.conftest import Pipeline
 
 START = datetime(2026, 11, 17, 9, 0, tzinfo=UTC)
 START_US = int(START.timestamp()) * 1_000_000
@@ -259,3 +262,15 @@ def test_two_apps_in_one_process_have_their_own_numbers() -> None:
     first, second = Desk(), Desk()
     first.metrics.dead_end("form")
     assert second.value("dead_ends_total", channel="form") is None
+
+
+async def test_a_real_prometheus_scrapes_them_through_the_door(desk: Desk, prometheus: Prometheus) -> None:
+    everything_happens(desk.metrics)
+    gateway = Pipeline().gateway(metrics=lambda: render(desk.registry))
+    server = Server(create_http(gateway, Listen()))
+    await server.start()
+    address = f"127.0.0.1:{server.port}"
+    await asyncio.to_thread(prometheus.scrape, address)
+    query = f'responsiveness_worst_wait_seconds{{instance="{address}",customer_id="c-17"}}'
+    assert await asyncio.to_thread(prometheus.value, query) == 60
+    await server.stop()

@@ -304,6 +304,12 @@ async def test_beyond_loopback_any_name_may_be_ours(pipeline: Pipeline) -> None:
 # -- starting and stopping
 
 
+async def test_it_listens_on_ipv6_loopback_too(pipeline: Pipeline) -> None:
+    async with opened(pipeline.gateway(), Listen(host="::1")) as client:
+        assert str(client._base_url).startswith("http://[::1]:")
+        assert (await text(client, "/readyz"))[0] == 200
+
+
 async def test_a_taken_port_is_an_os_error_and_a_stopped_server_can_be_stopped_again(pipeline: Pipeline) -> None:
     first = Server(create_http(pipeline.gateway(), Listen()))
     await first.start()

@@ -320,3 +320,20 @@ async def test_a_full_body_is_read_in_turns_with_others(client: aiohttp.ClientSe
         waits.append(asyncio.get_running_loop().time() - began)
     assert (await sending)[0] == 202
     assert len(waits) > 5
+
+
+async def test_bodies_that_wait_for_the_broker_are_bounded_together(pipeline: Pipeline) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_events: object) -> None:
+        begun.set()
+        await go_on.wait()
+
+    padded = event(padding="x" * 6_000)
+    async with opened(pipeline.gateway(publish=slowly, in_hand_bytes_max=10_000)) as client:
+        first = asyncio.create_task(send(client, padded))
+        await begun.wait()
+        assert (await send(client, padded))[0] == 503
+        go_on.set()
+        assert (await first)[0] == 202
+        assert (await send(client, padded))[0] == 202
