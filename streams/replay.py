@@ -24,7 +24,7 @@ from streams.engine.identity import Directory
 from streams.engine.journey import by_customer, journeys
 from streams.engine.outcome import Content, instant_text, journey_content, outcome_content
 from streams.engine.policy import Policies
-from streams.engine.rehearsal import Said, rehearse, url_of
+from streams.engine.rehearsal import Said, TiersOf, rehearse, url_of
 from streams.engine.timeline import Contact, Fact, customers_of, fact_of, in_order, timelines
 from streams.state import fact_bytes
 
@@ -53,13 +53,16 @@ class _Read(NamedTuple):
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay came to. All lists are in an order that does not depend on the input's."""
+    """What a replay came to. All lists are in an order that does not depend on the input's. `tiers` are those of
+    the contacts' customers, the others' are not kept; everything was judged at `until_us`."""
 
     outcomes: list[Content] = field(default_factory=list)
     journeys: list[Content] = field(default_factory=list)
     alerts: list[Content] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     contacts: dict[str, Contact] = field(default_factory=dict)
+    tiers: dict[str, Sequence[Tier]] = field(default_factory=dict)
+    until_us: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
 
 
@@ -71,21 +74,27 @@ def replay(
     until: datetime | None = None,
     alerts_of: AlertsOf | None = None,
     contact_bytes_max: int = 262_144,
+    tiers_of: TiersOf | None = None,
 ) -> Replayed:
     """Run the engine over `lines` up to `until` (default: the last event's time). `alerts_of` makes
-    alerts of what was said in each customer's life; without it there are none."""
+    alerts of what was said in each customer's life; without it there are none. `tiers_of` knows when
+    tiers changed; without it each customer has had one tier, the directory's, from the start."""
     result = Replayed()
     counts: Counter[str] = Counter()
     read = _taken(_read(lines, counts, result.refused), until, counts, result.refused)
-    until_us = to_us(until) if until is not None else max((item.fact.at_us for item in read), default=0)
+    tiers_of = tiers_of or _tiers(directory)
+    until_us = result.until_us = (
+        to_us(until) if until is not None else max((item.fact.at_us for item in read), default=0)
+    )
     result.contacts = _contacts(read, directory, contact_bytes_max, result.refused)
+    result.tiers = {customer_id: tiers_of(customer_id) for customer_id in _customers(result.contacts.values())}
     uncovered = 0
     alerts: list[tuple[int, Content]] = []
-    for group in _groups(result.contacts):
+    for group in groups(result.contacts):
         try:
-            uncovered += _judge(group, policies, _tiers(directory), until_us, result)
+            uncovered += _judge(group, policies, tiers_of, until_us, result)
             if alerts_of is not None:
-                alerts += _alerts(group, policies, directory, until_us, alerts_of)
+                alerts += _alerts(group, policies, tiers_of, until_us, alerts_of)
         except NeverOpens as never:
             result.refused += [_never(contact, never) for contact in group.values()]
     result.outcomes.sort(key=lambda o: (o["contact_id"], TARGETS.index(o["target"]), o["cycle"]))
@@ -178,7 +187,7 @@ def too_large(bytes_max: int) -> Refusal:
     return Refusal(reason=Reason.CONTACT_TOO_LARGE, detail=f"the contact would exceed {bytes_max} bytes of facts")
 
 
-def _groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:
+def groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:
     """Contacts that must be looked at together: those of one customer, and of customers whose contacts
     were merged into each other's."""
     joined: dict[str, str] = {}
@@ -200,7 +209,17 @@ def _groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:
     yield from groups.values()
 
 
-def _tiers(directory: Directory) -> Callable[[str], Sequence[Tier]]:
+def _customers(contacts: Iterable[Contact]) -> list[str]:
+    """The contacts' customers, and those into whose contacts some were merged."""
+    found = set()
+    for contact in contacts:
+        found.add(contact.customer_id)
+        into = (item.data.get("into_customer_id") for item in contact.facts if item.type == facts.MERGED)
+        found.update(customer_id for customer_id in into if customer_id)
+    return sorted(found)
+
+
+def _tiers(directory: Directory) -> TiersOf:
     def tiers_of(customer_id: str) -> Sequence[Tier]:
         known = directory.customers.get(customer_id)
         return (Tier(0, known.tier, known.kind),) if known else ()
@@ -211,7 +230,7 @@ def _tiers(directory: Directory) -> Callable[[str], Sequence[Tier]]:
 def _judge(
     group: dict[str, Contact],
     policies: Policies,
-    tiers_of: Callable[[str], Sequence[Tier]],
+    tiers_of: TiersOf,
     until_us: int,
     result: Replayed,
 ) -> int:
@@ -237,9 +256,9 @@ def _revised(content: Content, key: str) -> Content:
 
 
 def _alerts(
-    group: dict[str, Contact], policies: Policies, directory: Directory, until_us: int, alerts_of: AlertsOf
+    group: dict[str, Contact], policies: Policies, tiers_of: TiersOf, until_us: int, alerts_of: AlertsOf
 ) -> list[tuple[int, Content]]:
-    said = rehearse(group.values(), policies, _tiers(directory), until_us)
+    said = rehearse(group.values(), policies, tiers_of, until_us)
     return [(to_us(datetime.fromisoformat(alert["at"])), alert) for alert in alerts_of(said)]
 
 

@@ -146,8 +146,23 @@ class Calendar:
         return [(max(spans.opens[i], start_us), min(spans.closes[i], end_us)) for i in range(first, last)]
 
     def closed_because(self, instant_us: int) -> str:
-        """Why the local date of that instant is shut or short: a holiday's name, a closure, or hours."""
+        """Why a closed instant is closed: `holiday:` and its name, `closed`, `dated hours` or `outside hours`."""
+        return self.closed_until(instant_us)[0]
+
+    def closed_until(self, instant_us: int) -> tuple[str, int]:
+        """The same, and until when at most that is the reason. A stretch over midnight belongs to the date that it
+        opens on (C1)."""
         day = self._local_date(instant_us)
+        before = day - timedelta(days=1)
+        overnight = [s.closes for s in self._weekly[before.weekday()] if s.closes > 24 * 60]
+        why, until_us = self._closed_on(day), self.day_end_us(instant_us)
+        if why == "outside hours" and overnight:
+            lost_until_us = self._wall_us(before, max(overnight))
+            if instant_us < lost_until_us:
+                return self._closed_on(before), min(lost_until_us, until_us)
+        return why, until_us
+
+    def _closed_on(self, day: date) -> str:
         if day in self.spec.open:
             return "dated hours"
         if name := self._holiday_name(day):

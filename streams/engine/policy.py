@@ -66,7 +66,7 @@ class Policies:
         """The first policy in force at `at_us` that matches `attributes` (C16)."""
         matching = self._matching.get(attributes)
         if matching is None:
-            matching = tuple(policy for policy in self.policies if _matches(policy.spec, attributes))
+            matching = tuple(policy for policy in self.policies if mismatch(policy.spec, attributes) is None)
             self._matching[attributes] = matching
         for policy in matching:
             if policy.effective_us <= at_us:
@@ -113,13 +113,25 @@ def _effective_us(effective_from: date | datetime | None, calendar: Calendar) ->
     return calendar.midnight_us(effective_from)
 
 
-def _matches(spec: PolicySpec, attributes: Attributes) -> bool:
+class Mismatch(NamedTuple):
+    """The first key of a policy's `match` that a contact does not meet."""
+
+    key: str
+    wanted: Sequence[str]
+    found: str | None
+
+
+def mismatch(spec: PolicySpec, attributes: Attributes) -> Mismatch | None:
+    """Why a policy does not match `attributes`, or None: it does (C16)."""
     match = spec.match
     wanted = (
-        (match.tier, attributes.tier),
-        (match.channel, attributes.channel),
-        (match.queue, attributes.queue),
-        (match.priority, attributes.priority),
-        (match.kind, attributes.kind),
+        ("tier", match.tier, attributes.tier),
+        ("channel", match.channel, attributes.channel),
+        ("queue", match.queue, attributes.queue),
+        ("priority", match.priority, attributes.priority),
+        ("kind", match.kind, attributes.kind),
     )
-    return all(allowed is None or value in allowed for allowed, value in wanted)
+    for key, allowed, found in wanted:
+        if allowed is not None and found not in allowed:
+            return Mismatch(key, [str(value) for value in allowed], found)
+    return None
