@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -30,6 +31,7 @@ from streams.engine.journey import journeys
 from streams.engine.outcome import (
     Content,
     Published,
+    clock_digest,
     digest,
     instant_text,
     journey_content,
@@ -61,6 +63,7 @@ SOURCE: Final = "/heardback"
 MOVED: Final = "heardback.moved"
 HOPS: Final = "heardback.hops"
 HOPS_MAX: Final = 3
+SUPERSEDED: Final = "superseded"
 WAKE_UPS_AT_ONCE: Final = 5_000
 # What changes a journey: attempts, answers, and what shows that somebody has a form.
 _JOURNEYING: Final = frozenset(
@@ -81,27 +84,6 @@ _JOURNEYING: Final = frozenset(
 
 class RefusedInARowError(RuntimeError):
     """So many records in a row were refused that something is wrong with the topic, not with a record."""
-
-
-@dataclass(slots=True)
-class _Work:
-    """What one batch comes to: gathered, then decided, then applied."""
-
-    partition: int
-    fence: Fence | None
-    states: dict[str, ContactState] = field(default_factory=dict)
-    before: dict[str, bytes | None] = field(default_factory=dict)
-    touched: dict[str, Record | None] = field(default_factory=dict)
-    journeying: set[str] = field(default_factory=set)
-    woken_journeys: dict[str, int] = field(default_factory=dict)
-    outcomes: list[Record] = field(default_factory=list)
-    journeys: list[Record] = field(default_factory=list)
-    forwarded: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
-    dead: list[Record] = field(default_factory=list)
-    contacts: dict[bytes, bytes | None] = field(default_factory=dict)
-    journey_states: dict[bytes, bytes | None] = field(default_factory=dict)
-    events: Counter[tuple[str, EventResult]] = field(default_factory=Counter)
-    heard: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -126,6 +108,27 @@ class _Place:
 
     def header(self, name: str) -> bytes | None:
         return next((content for found, content in self.batch.headers[self.index] if found == name), None)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one batch comes to: gathered, then decided, then applied."""
+
+    partition: int
+    fence: Fence | None
+    states: dict[str, ContactState] = field(default_factory=dict)
+    before: dict[str, bytes | None] = field(default_factory=dict)
+    touched: dict[str, _Place | None] = field(default_factory=dict)
+    journeying: set[str] = field(default_factory=set)
+    woken_journeys: dict[str, int] = field(default_factory=dict)
+    outcomes: list[Record] = field(default_factory=list)
+    journeys: list[Record] = field(default_factory=list)
+    forwarded: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    dead: list[Record] = field(default_factory=list)
+    contacts: dict[bytes, bytes | None] = field(default_factory=dict)
+    journey_states: dict[bytes, bytes | None] = field(default_factory=dict)
+    events: Counter[tuple[str, EventResult]] = field(default_factory=Counter)
+    heard: list[Callable[[], None]] = field(default_factory=list)
 
 
 def _nothing(_: str) -> None:
@@ -283,7 +286,8 @@ class Track:
             return refusal
         work.events[item.type, "taken" if len(state.contact.facts) > count else "duplicate"] += 1
         work.states[contact_id] = state
-        work.touched.setdefault(contact_id, place.record)
+        if work.touched.get(contact_id) is None:
+            work.touched[contact_id] = place
         if item.type in _JOURNEYING:
             work.journeying.add(state.home)
         self._hear(item, state, work)
@@ -334,7 +338,7 @@ class Track:
         return self._partition_of(customer) == work.partition or hops >= HOPS_MAX
 
     def _partition_of(self, customer: str) -> int:
-        return partition_for(customer.encode(), self._runtime.settings.partitions)
+        return _partition_of(customer, self._runtime.settings.partitions)
 
     def _forward(self, place: _Place, customer: str, work: _Work) -> None:
         record = place.record
@@ -455,7 +459,7 @@ class Track:
         for key, content in self._contents(old).items():
             last = state.published.get(key)
             if last is not None:
-                self._publish(key, superseded(content["outcome_id"], content), state, work)
+                self._publish(key, superseded(content["outcome_id"], content), SUPERSEDED, state, work)
 
     def _send_state(self, state: ContactState, home: str, work: _Work) -> None:
         body = home.encode() + b"\n" + encode_body(state)
@@ -488,8 +492,11 @@ class Track:
         for home, touched in groups.items():
             self._decide_contacts(home, touched, work)
             await pace()
+        by_home: dict[str, set[str]] = defaultdict(set)
+        for contact_id, state in work.states.items():
+            by_home[state.home].add(contact_id)
         for customer in work.journeying:
-            self._decide_journeys(customer, work)
+            self._decide_journeys(customer, by_home, work)
             await pace()
 
     def _decide_contacts(self, home: str, touched: set[str], work: _Work) -> None:
@@ -540,22 +547,21 @@ class Track:
     def _publish_changes(self, state: ContactState, timeline: Timeline, assessed: Assessment, work: _Work) -> None:
         url = url_of(timeline)
         customer = state.contact.customer_id
-        contents = {f"{c.target}:{c.cycle}": outcome_content(c, customer, url) for c in assessed.clocks}
-        for key, content in contents.items():
-            self._publish(key, content, state, work)
-        gone = state.published.keys() - contents.keys()
-        if gone:
+        for clock in assessed.clocks:
+            key, says = f"{clock.target}:{clock.cycle}", clock_digest(clock, customer, url)
+            last = state.published.get(key)
+            if last is None or last.digest != says:
+                self._publish(key, outcome_content(clock, customer, url), says, state, work)
+        if len(state.published) > len(assessed.clocks):
+            gone = state.published.keys() - {f"{clock.target}:{clock.cycle}" for clock in assessed.clocks}
             self._publish_gone(gone, state, work)
 
-    def _publish(self, key: str, content: Content, state: ContactState, work: _Work) -> None:
+    def _publish(self, key: str, content: Content, says: str, state: ContactState, work: _Work) -> None:
         last = state.published.get(key)
-        now = digest(content)
-        if last is not None and last.digest == now:
-            return
         revision = last.revision + 1 if last else 1
         record = {"outcome_id": content["outcome_id"], "revision": revision, **content}
         ended = content["ended_at"] is not None
-        state.published[key] = Published(revision, now, content["verdict"], ended)
+        state.published[key] = Published(revision, says, content["verdict"], ended)
         work.outcomes.append(Record(key=content["customer_id"].encode(), value=orjson.dumps(record)))
         work.heard.append(lambda: self._hear_outcome(content, last))
 
@@ -572,8 +578,8 @@ class Track:
         old = self._contents(decode_contact(value)) if value is not None else {}
         for key in sorted(gone):
             content = old.get(key)
-            if content is not None and content["reason"] != "superseded":
-                self._publish(key, superseded(content["outcome_id"], content), state, work)
+            if content is not None and state.published[key].digest != SUPERSEDED:
+                self._publish(key, superseded(content["outcome_id"], content), SUPERSEDED, state, work)
 
     def _contents(self, state: ContactState) -> dict[str, Content]:
         """The outcomes of a contact as it was."""
@@ -584,33 +590,21 @@ class Track:
 
     def _refuse_touched(self, touched: set[str], never: NeverOpens, work: _Work) -> None:
         for contact_id in touched:
-            record = work.touched[contact_id]
+            place = work.touched[contact_id]
             before = work.before.get(contact_id)
             if before is None:
                 del work.states[contact_id]
             else:
                 work.states[contact_id] = decode_contact(before)
-            if record is not None:
-                letter = DeadLetter(
-                    key=record.key,
-                    value=record.value,
-                    headers=tuple(record.headers),
-                    reason=Reason.CALENDAR_NEVER_OPENS,
-                    detail=str(never),
-                    field=None,
-                    origin=f"{self._runtime.topic_name(CONTACT_EVENTS.name)}/{work.partition}",
-                    refused_at=instant_text(to_us(self._now())),
-                )
-                work.dead.append(Record(key=letter.origin.encode(), value=letter.value, headers=to_headers(letter)))
+            if place is not None:
+                self._refuse(place, Refusal(reason=Reason.CALENDAR_NEVER_OPENS, detail=str(never)), work)
 
-    def _decide_journeys(self, customer: str, work: _Work) -> None:
+    def _decide_journeys(self, customer: str, by_home: Mapping[str, set[str]], work: _Work) -> None:
         table = self.journeys.partition(work.partition)
         value = table.get(customer.encode())
         known = decode_journeys(value) if value is not None else JourneyState(None, 0, {}, {})
         index = self.homes[work.partition]
-        names = index.contacts_of.get(customer, set()) | {
-            name for name, state in work.states.items() if state.home == customer
-        }
+        names = index.contacts_of.get(customer, set()) | by_home.get(customer, set())
         states = [state for name in sorted(names) if (state := self._state(name, work)) is not None]
         living = {s.contact.contact_id: s for s in states if s.home == customer and s.moved_to is None}
         woken_us = max(known.woken_us, work.woken_journeys.get(customer, 0))
@@ -691,6 +685,11 @@ class Track:
         for key, value in work.journey_states.items():
             if value is not None:
                 home.put_journeys(key.decode(), decode_journeys(value).wake_us)
+
+
+@lru_cache(maxsize=65_536)
+def _partition_of(customer: str, partitions: int) -> int:
+    return partition_for(customer.encode(), partitions)
 
 
 def _wake_up(name: str, wake_us: int, now: datetime) -> Record:

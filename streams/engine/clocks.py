@@ -99,11 +99,11 @@ class Running:
 def attributes_at(timeline: Timeline, tiers: Sequence[Tier], at_us: int) -> Attributes:
     """The contact's attributes at that instant, before the changes that happen at it (C21, C22)."""
     attributes = first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
-    opened_us, names = _opening(timeline)
     for item in timeline.facts:
         if item.at_us >= at_us:
             break
         if item.type in (facts.UPDATED, facts.ASSIGNED):
+            opened_us, names = _opening(timeline)
             keys = [key for key in _ATTRIBUTES if item.data.get(key) and not (item.at_us < opened_us and key in names)]
             attributes = attributes._replace(**{key: item.data[key] for key in keys})
     return attributes
@@ -127,7 +127,6 @@ class Reading:
         self.timeline = timeline
         self.policies = policies
         self.attributes = first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
-        self.opened_us, self.opened_names = _opening(timeline)
         self.changes = tiers[1:]
         self.clocks: list[Running] = []
         self.running: dict[TargetName, Running] = {}
@@ -302,8 +301,10 @@ class Reading:
     def _change(self, item: Fact, changed: dict[str, Any]) -> None:
         """Changes at one instant act together (C16): they are collected here and applied by `_repick`. What
         `contact.opened` names holds from its contact's first message on, whatever was said before (C22)."""
-        if item.at_us < self.opened_us:
-            changed = {key: value for key, value in changed.items() if key not in self.opened_names}
+        if not self.written:
+            opened_us, names = _opening(self.timeline)
+            if item.at_us < opened_us:
+                changed = {key: value for key, value in changed.items() if key not in names}
         if changed:
             self.changed = (self.changed or self.attributes)._replace(**changed)
             self.changed_us = item.at_us

@@ -7,7 +7,8 @@ wherever it lives (DESIGN: at least once and idempotent). Sending records is not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,8 @@ from streams.engine.clocks import Clock
 from streams.engine.journey import Journey
 
 _SECOND_US: Final = 1_000_000
+_DAY_SECONDS: Final = 86_400
+_EPOCH_DAY: Final = date(1970, 1, 1)
 # Fields that move with `now` while a clock runs: they are no change worth a revision.
 _ELAPSING: Final = ("open_seconds", "wall_seconds", "paused_seconds")
 Content = dict[str, Any]
@@ -35,8 +38,15 @@ class Published(NamedTuple):
 def instant_text(instant_us: int) -> str:
     """`2026-11-21T10:00:00Z`, with six decimals only where they are not zero."""
     seconds, micros = divmod(instant_us, _SECOND_US)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    days, second = divmod(seconds, _DAY_SECONDS)
+    minute, second = divmod(second, 60)
+    text = f"{_day_text(days)}T{minute // 60:02}:{minute % 60:02}:{second:02}"
     return f"{text}.{micros:06}Z" if micros else f"{text}Z"
+
+
+@lru_cache(maxsize=4_096)
+def _day_text(days: int) -> str:
+    return (_EPOCH_DAY + timedelta(days=days)).isoformat()
 
 
 def _text_or_none(instant_us: int | None) -> str | None:
@@ -117,6 +127,34 @@ def digest(content: Content) -> str:
     if content["ended_at"] is None:
         content = {key: value for key, value in content.items() if key not in _ELAPSING}
     return blake2b(orjson.dumps(content), digest_size=8).hexdigest()
+
+
+def clock_digest(clock: Clock, customer_id: str, url: str | None) -> str:
+    """16 hex digits of what the outcome of a clock says, apart from durations that still grow: the same
+    question as `digest`, answered without writing the record."""
+    policy = clock.policy
+    says = (
+        customer_id,
+        clock.verdict,
+        clock.reason,
+        policy.version,
+        policy.calendar.version,
+        clock.started_us,
+        clock.due_us,
+        clock.ended_us,
+        0 if clock.ended_us is None else clock.paused_us,
+        clock.stage,
+        clock.step,
+        clock.stage_at_us,
+        *clock.attributes,
+        clock.agent_id,
+        clock.bounced_us,
+        clock.silently_closed,
+        clock.settled_us,
+        clock.alerts_from_us,
+        url,
+    )
+    return blake2b(orjson.dumps(says), digest_size=8).hexdigest()
 
 
 def superseded(content_id: str, last: Content) -> Content:
