@@ -25,6 +25,7 @@ class Customers:
     def __init__(self) -> None:
         self.directory = Directory()
         self.refused = 0
+        self.followed: dict[int, int] = {}  # how far the topic was taken in, and acted on
         self._since_us: dict[str, int] = {}
 
     def tier(self, customer_id: str) -> Tier | None:
@@ -68,12 +69,14 @@ class Customers:
         async for batch in client.scan(topic):
             self.apply(batch)
             position[batch.partition] = batch.next_offset
+        self.followed = dict(position)
         return position
 
     async def follow(self, client: LogClient, topic: str, position: dict[int, int], changed: Changed) -> None:
         """Take in whatever is appended from `position` on, for ever."""
         async for batch in client.follow(topic, position):
             await changed(self.apply(batch))
+            self.followed[batch.partition] = batch.next_offset
 
 
 def affected(directory: Directory, homes: Iterable[str], changed: set[str]) -> set[str]:
