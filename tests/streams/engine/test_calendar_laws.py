@@ -157,6 +157,7 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(
 def test_c2_open_days_forward_and_back_meet(scene: tuple[CalendarSpec, datetime], count: int) -> None:
     calendar, start_us = Calendar("c", scene[0]), to_us(scene[1])
     day, _ = calendar.open_day(start_us, count)
+    assume(calendar.midnight_us(day) < calendar.midnight_us(day + timedelta(days=1)))  # Apia skipped a date
     back, _ = calendar.open_day(calendar.midnight_us(day) + 12 * 60 * MINUTE_US, -1)
     assert back < day
     assert count == 1 or back == calendar.open_day(start_us, count - 1)[0]
