@@ -27,7 +27,7 @@ OUTLIVES_RESENDS: Final = 5
 OTHERS_SECONDS: Final = 2.0
 """How long the other replicas are waited for once one has the alerts."""
 
-_INVALID: Final = re.compile(r"[^a-zA-Z0-9_]")
+_INVALID: Final = re.compile(r"[^a-zA-Z0-9_]|^(?=[0-9])")
 _NAMES: Final = ("alert_id", "kind", "severity", "customer_id", "contact_id", "policy")
 _TRIED: Final = ("delivered", "unknown", "not_taken", "rejected")
 
