@@ -69,8 +69,8 @@ Where the rules leave something open, this is what was decided, as a service des
     since the last human answer to that customer anywhere; an inbound bounce is an attempt of its own, per
     contact, and comes after an answer of the same instant (C21). Void contacts make no attempts; answers in
     them count. Policies do not matter, resolving neither. `no_ticket`: a form in which no human of ours wrote
-    (a note or an answer that bounced will do), neither acknowledged, assigned, linked nor merged, and no other contact of that customer
-    began by another channel from then on, until `dead_end_after` (open time) has passed.
+    (a note or an answer that bounced will do), neither acknowledged, assigned, linked nor merged, and no other
+    contact of that customer began by another channel from then on, until `dead_end_after` (open time) passed.
     answered_by is the agent; open_seconds runs on the first attempt's policy, else wall time.
 25. The default of `until` is the last accepted event's time.
 """
