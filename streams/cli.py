@@ -104,11 +104,36 @@ def replay(
     replaying.report_refusals(result, sys.stderr)
     if out is not None:
         try:
-            replaying.write(result, out)
+            replaying.write(result, loaded, out)
         except OSError as unwritable:
             typer.echo(f"heardback: {unwritable.filename}: {unwritable.strerror}", err=True)
             raise typer.Exit(FAILED) from None
     typer.echo(replaying.summary_text(result))
+
+
+@app.command(epilog="Example: heardback explain T-4711 --from week --at 2026-11-16T12:00:00Z")
+def explain(
+    contact: Annotated[str, typer.Argument(help="The contact's id.")],
+    folder: Annotated[Path, typer.Option("--from", help="A folder that heardback replay wrote with --out.")] = Path(),
+    at: Annotated[str | None, typer.Option(help="Explain it as it was known at this instant.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Judge by this configuration instead of the one that judged it.")
+    ] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Show the customer's words too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
+) -> None:
+    """Say why each clock of a contact says what it says: every stretch, counted or not, with its cause."""
+    from streams.commands import explaining
+
+    instant = an_instant(at) if at else None
+    policies = settings.policies_of(configuration(config)) if config else None
+    try:
+        found = explaining.explanation(contact, explaining.load(folder), at=instant, policies=policies)
+    except explaining.CannotExplain as nothing:
+        wrong(nothing)
+    except OSError as unreadable:
+        wrong(f"{unreadable.filename}: {unreadable.strerror}")
+    typer.echo(explaining.shown(found, as_json=as_json, summary=summary))
 
 
 Broker = Annotated[

@@ -14,6 +14,7 @@ import orjson
 from alerting.rules import Known, Rules
 from schemas.configuration import Configuration
 from streams import settings
+from streams.commands import archive
 from streams.engine.identity import directory
 from streams.engine.outcome import Content
 from streams.engine.rehearsal import Said
@@ -85,14 +86,15 @@ def report_refusals(result: Replayed, stream: IO[str]) -> None:
         print(f"… and {len(result.refused) - REFUSALS_SHOWN} more refused", file=stream)
 
 
-def write(result: Replayed, out: Path) -> None:
-    """Write the files of CONTRACT.md section 5 into `out`. Raises OSError."""
+def write(result: Replayed, configuration: Configuration, out: Path) -> None:
+    """Write the files of CONTRACT.md section 5 into `out`, and what `heardback explain` needs. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
     _write_lines(out / "outcomes.jsonl", result.outcomes)
     _write_lines(out / "alerts.jsonl", result.alerts)
     _write_lines(out / "journeys.jsonl", result.journeys)
     _write_lines(out / "dead_letters.jsonl", _dead_letters(result.refused))
     (out / "summary.json").write_bytes(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2) + b"\n")
+    archive.write(result, configuration, out)
 
 
 def _dead_letters(refused: Sequence[Refused]) -> Iterator[Content]:

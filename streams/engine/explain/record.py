@@ -53,7 +53,7 @@ def _stretch(stretch: Stretch) -> Json:
     return {
         "from": instant_text(stretch.from_us),
         "to": instant_text(stretch.to_us),
-        "seconds": (stretch.to_us - stretch.from_us) / SECOND_US,
+        "length_seconds": (stretch.to_us - stretch.from_us) / SECOND_US,
         "counted": stretch.counted,
         "cause": stretch.cause,
         "detail": stretch.detail,
@@ -85,5 +85,5 @@ def _fact(one: ExplainedFact) -> Json:
         "counts_as": one.counts_as,
         "words": one.words,
         "rule": one.rule,
-        "effects": list(one.effects),
+        "effects": "; ".join(one.effects) or None,
     }
