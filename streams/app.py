@@ -11,6 +11,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import orjson
 import structlog
@@ -21,6 +22,9 @@ from schemas.policies import PolicyRecord, content_hash
 from schemas.topics import CUSTOMERS, POLICIES, TOPICS
 from streams import settings
 from streams.customers import Customers, affected
+from streams.engine.calendar import to_us
+from streams.engine.clocks import Tier
+from streams.engine.explain import explain, to_json
 from streams.engine.policy import Policies
 from streams.metrics import Metrics, Waiting
 from streams.track import Track
@@ -95,6 +99,18 @@ class Streams:
             for customer in customers
         ]
         await self.runtime.client.append(self.runtime.topic_name(CUSTOMERS.name), {0: records})
+
+    def explain(self, contact_id: str, at: datetime) -> dict[str, Any] | None:
+        """Why each clock of a contact in one of our partitions says what it says, as JSON; None: not here."""
+        group = self.track.group_of(contact_id)
+        if not group:
+            return None
+        found = explain(contact_id, group, self.policies, self._tiers_of, to_us(at))
+        return to_json(found) if found else None
+
+    def _tiers_of(self, customer_id: str) -> Sequence[Tier]:
+        tier = self.customers.tier(customer_id)
+        return [tier] if tier else []
 
     def waiting(self) -> Iterator[Waiting]:
         """Every clock that runs in our partitions."""

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -85,7 +85,12 @@ class System:
         self._http: Server | None = None
         self._stopping = False
         self._starting = "connecting to the broker"
-        self.metrics = metrics = Metrics(self.registry, worst_customers=configuration.limits.worst_customers, now=now)
+        self.metrics = metrics = Metrics(
+            self.registry,
+            worst_customers=configuration.limits.worst_customers,
+            now=now,
+            monotonic=lambda: now().timestamp(),
+        )
         if STREAMS in self.roles:
             self.streams = Streams(
                 place.broker_url,
@@ -252,7 +257,7 @@ class System:
         stalled = max((runtime.stalled_seconds() for runtime in self._runtimes()), default=0.0)
         return Liveness(stalled_seconds=stalled, limit_seconds=STALLED_SECONDS_MAX)
 
-    async def _explain(self, contact_id: str, at: datetime | None) -> dict[str, object] | None:
+    async def _explain(self, contact_id: str, at: datetime | None) -> dict[str, Any] | None:
         if self.streams is None:
             return None
         return self.streams.explain(contact_id, at or self.now())
