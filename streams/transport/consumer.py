@@ -189,6 +189,9 @@ class BatchConsumer(base.Consumer):
         except Fenced as fenced:
             state.lost = True  # what follows this batch must not be finished before it
             logger.warning("batch dropped", extra={"partition": batch.partition, "why": str(fenced)})
+        except BaseException:
+            state.lost = True
+            raise
         finally:
             self._in_hand -= 1
             if not self._in_hand:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -96,9 +96,8 @@ class KafkaWriter:
         if self._producer is producer:
             self._producer = None
         producer._closed = True
-        with contextlib.suppress(KafkaError):
-            await producer._sender.close()
-            await producer.client.close()
+        await _ended(producer._sender.close())
+        await _ended(producer.client.close())
 
     def _new_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -132,9 +131,18 @@ async def connected(new: Callable[[], Any], url: str, settings: TransportSetting
 
 async def stopped(client: Any, timeout_seconds: float = 2.0) -> None:
     """Ends a client of aiokafka, whatever state it and its broker are in."""
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(timeout_seconds):
-            await (client.stop() if hasattr(client, "stop") else client.close())
+    await _ended(client.stop() if hasattr(client, "stop") else client.close(), timeout_seconds)
+
+
+async def _ended(closing: Coroutine[Any, Any, None], timeout_seconds: float = 2.0) -> None:
+    """Waits for an end in a task of its own: aiokafka lets the cancellations of its tasks escape, and one
+    that reached a handler would look like its own."""
+    task = asyncio.ensure_future(closing)
+    await asyncio.wait({task}, timeout=timeout_seconds)
+    if not task.done():
+        task.cancel()
+    elif not task.cancelled() and (error := task.exception()) is not None:
+        logger.info("closing", extra={"why": repr(error)})
 
 
 @contextlib.contextmanager

@@ -235,6 +235,10 @@ class Runtime:
             try:
                 await self._group.handle(batch, handler)
                 return
+            except asyncio.CancelledError:
+                if self._stopping is not None:
+                    raise
+                self.fail(TransportError(f"{batch.topic}: the handler was cancelled, its batch is not finished"))
             except Exception as error:  # noqa: BLE001  # whatever it is, the batch must not be acknowledged
                 self.fail(error)
         await asyncio.Event().wait()  # until cancelled: an agent that ends or raises would lose the batch

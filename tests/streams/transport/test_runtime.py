@@ -222,6 +222,21 @@ async def test_an_exception_in_a_handler_stops_the_worker_and_the_batch_comes_ag
     assert b"13" in more.values
 
 
+async def test_a_cancellation_that_escapes_from_a_handler_is_a_failure_too(broker: Broker, log: LogClient) -> None:
+    runtime = broker.runtime()
+
+    async def cancelled(batch: Batch) -> None:
+        raise asyncio.CancelledError
+
+    runtime.agent(EVENTS, cancelled)
+    await started(runtime)
+    await log.append(broker.name(EVENTS), {0: numbered(5)})
+    with pytest.raises(TransportError, match="the handler was cancelled"):
+        async with asyncio.timeout(20):
+            await runtime.wait_closed()
+    assert (await committed(broker, log))[0] == 0
+
+
 async def test_nothing_is_handed_out_after_a_failure(broker: Broker, log: LogClient) -> None:
     runtime = broker.runtime(settings=replace(broker.settings, batch_records=10))
     handed: list[int] = []
