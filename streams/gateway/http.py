@@ -98,7 +98,7 @@ class _Routes:
             if wants_json(request):
                 return json_answer(200, found)
             query = urlencode({"format": "json", **({"at": at.isoformat()} if at else {})})
-            return self._pages.html(200, "contact", contact_id=contact_id, explanation=found, json_url=f"?{query}")
+            return self._pages.html(200, "contact", explanation=found, json_url=f"?{query}")
         reasons = self._gateway.ready().reasons
         if reasons:
             return self._said(request, 503, "The contact is not known yet, as not all is ready.", *reasons)

@@ -1,7 +1,7 @@
 """Pages as a person reads them, and the same as JSON for whoever asks for it.
 
-No script runs in them, and everything shown is escaped. What an explanation says is not decided here: it
-is shown as it comes, its names as words.
+No script runs in them, and everything shown is escaped. An explanation comes as the JSON that
+`streams.engine.explain` makes; what it says is not decided here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import orjson
 from aiohttp import web
@@ -27,7 +29,7 @@ class Pages:
         self._templates = Environment(
             loader=PackageLoader("streams.gateway"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
-        self._templates.filters.update(words=_words, shown=_shown, is_link=_is_link, is_table=_is_table)
+        self._templates.filters.update(words=_words, duration=_duration, local=_local, is_link=_is_link)
         source = PackageLoader("streams.gateway").get_source(self._templates, "style.css")[0]
         self._templates.globals["style"] = source
         digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
@@ -79,18 +81,7 @@ def _weights(accept: str) -> dict[str, float]:
 
 def _words(name: str) -> str:
     """`first_response` -> `first response`."""
-    return name.removesuffix("_seconds").replace("_", " ")
-
-
-def _shown(value: object, name: str = "") -> str:
-    """A single value as a reader wants it; the name of numbers says whether they are seconds."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float) and name.endswith("_seconds"):
-        return _duration(value)
-    return str(value)
+    return name.replace("_", " ")
 
 
 def _duration(seconds: float) -> str:
@@ -100,16 +91,12 @@ def _duration(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
-def _is_link(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("http://", "https://"))
+def _local(instant: str, time_zone: str) -> str:
+    """`2026-11-14T11:00:00Z` in London -> `Sat 2026-11-14 11:00`, with seconds where there are any."""
+    local = datetime.fromisoformat(instant).astimezone(ZoneInfo(time_zone))
+    return f"{local:%a %Y-%m-%d %H:%M:%S}" if local.second else f"{local:%a %Y-%m-%d %H:%M}"
 
 
-def _is_table(value: Sequence[object]) -> bool:
-    """Whether a list is of records with the same names and only single values: readers want columns."""
-    first = value[0]
-    return isinstance(first, Mapping) and all(
-        isinstance(row, Mapping)
-        and row.keys() == first.keys()
-        and not any(isinstance(cell, Mapping | list | tuple) for cell in row.values())
-        for row in value
-    )
+def _is_link(text: str) -> bool:
+    """Whether a browser may follow it: nothing but HTTP."""
+    return text.startswith(("http://", "https://"))

@@ -63,10 +63,10 @@ class Gateway:
 
     `publish` returns once the broker has every record, in order; raises `TransportError` where it cannot.
     `customer_of` is the customer an event belongs to (C19), None where it names nobody. `explain` is the
-    explanation of a contact at an instant (None: now) as JSON, None where the contact is not known. `metrics`
-    is a page and its content type. `refused` hears the reason of each refused event. `ahead` and
-    `late_after` are C20's, measured from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are
-    not answered yet.
+    explanation of a contact at an instant (None: now) as `streams.engine.explain.to_json` makes it, None where the
+    contact is not known; may raise `TransportError`. `metrics` is a page and its content type. `refused` hears the
+    reason of each refused event. `ahead` and `late_after` are C20's, measured from `now`. `in_hand_bytes_max` bounds
+    the bodies of all requests that are not answered yet.
     """
 
     publish: Callable[[Sequence[Publish]], Awaitable[None]]

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 import structlog
+from yarl import URL
 
+from streams.engine.explain import explain, to_json
 from streams.gateway import Listen, Liveness, Readiness, Server, UnsafeListen, create_http
 from streams.transport import BrokerUnreachable
+from tests.streams.engine.told import EVERYBODY, PROMISED, at, contacts
 from tests.streams.gateway.conftest import Pipeline, event, opened
 
-EXPLANATION = {
-    "contact_id": "zendesk/acme:4711",
-    "customer_id": "c-17",
-    "url": "https://desk.example/4711",
-    "summary": "<script>alert(1)</script>",
-    "clocks": [
-        {
-            "target": "first_response",
-            "verdict": "broken",
-            "open_seconds": 5400.0,
-            "stretches": [
-                {"from": "2026-11-21T09:00:00Z", "to": "2026-11-21T10:30:00Z", "counted": True, "cause": None},
-                {"from": "2026-11-21T10:30:00Z", "to": "2026-11-23T09:00:00Z", "counted": False, "cause": "closed"},
-            ],
-        }
-    ],
-    "notes": ["one", "two"],
-    "nothing": [],
-}
+STORY = """
+    Mon 17:00 A opened channel=form url=https://desk.example/4711 queue=<script>alert(1)</script>
+    Tue 09:10 A paused reason=on_hold by=anna
+    Tue 15:30 A answered by=bo
+"""
+
+
+def explanation(story: str = STORY) -> dict[str, Any]:
+    """What the engine says of contact A."""
+    found = explain("A", contacts(story), PROMISED, lambda _: EVERYBODY, at("Fri 18:00"))
+    assert found is not None
+    return to_json(found)
+
+
+EXPLANATION = explanation()
 
 
 async def text(client: aiohttp.ClientSession, path: str, **headers: str) -> tuple[int, str]:
@@ -84,8 +87,6 @@ async def test_a_contact_is_found_by_its_id_percent_encoded_or_not(
     client: aiohttp.ClientSession, pipeline: Pipeline, path: str
 ) -> None:
     pipeline.contacts["zendesk/acme:4711"] = EXPLANATION
-    from yarl import URL
-
     async with client.get(URL(f"/contacts/{path}", encoded=True), headers={"Accept": "application/json"}) as response:
         assert response.status == 200
         assert await response.json() == EXPLANATION
@@ -93,10 +94,6 @@ async def test_a_contact_is_found_by_its_id_percent_encoded_or_not(
 
 @pytest.mark.parametrize("contact_id", ["mail:<a%25b+c@example.com>", "né/ö?x=1#y", "a//b", " spaced ", "100%", "T-1/"])
 async def test_any_id_comes_through_whole(client: aiohttp.ClientSession, pipeline: Pipeline, contact_id: str) -> None:
-    from urllib.parse import quote
-
-    from yarl import URL
-
     pipeline.contacts[contact_id] = {"contact_id": contact_id}
     url = URL(f"/contacts/{quote(contact_id, safe='')}?format=json", encoded=True)
     async with client.get(url) as response:
@@ -112,10 +109,41 @@ async def test_an_explanation_is_a_page_for_people_with_everything_in_it_escaped
     assert status == 200
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-    assert "1 h 30 min" in page
     assert '<a href="https://desk.example/4711" rel="noreferrer">' in page
-    assert '<th scope="col">cause</th>' in page
-    assert "closed" in page
+    assert "first response 1: broken, answered late" in page
+    assert "7 h of 22 h 30 min" in page
+    assert '<time datetime="2026-11-16T17:00:00Z">Mon 2026-11-16 17:00</time>' in page
+    assert "on hold, by anna" in page
+    assert "outside hours" in page
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "Mon 10:00 A answered",
+        "Mon 10:00 A opened\nMon 10:01 B opened\nMon 10:05 A merged into=B",
+        "Mon 10:00 A opened\nMon 10:01 A voided reason=spam",
+        "Mon 10:00 A opened\nMon 10:05 A answered\nMon 10:06 A bounced\nMon 11:00 A resolved",
+        "Mon 10:00 A opened channel=phone priority=low",
+    ],
+)
+async def test_whatever_the_engine_explains_can_be_shown(
+    client: aiohttp.ClientSession, pipeline: Pipeline, story: str
+) -> None:
+    pipeline.contacts["A"] = explanation(story)
+    assert (await text(client, "/contacts/A"))[0] == 200
+
+
+async def test_times_are_those_of_the_calendar(client: aiohttp.ClientSession, pipeline: Pipeline) -> None:
+    pipeline.contacts["A"] = EXPLANATION | {"time_zone": "America/New_York"}
+    assert ">Mon 2026-11-16 12:00</time>" in (await text(client, "/contacts/A"))[1]
+
+
+async def test_an_address_that_is_not_http_is_no_link(client: aiohttp.ClientSession, pipeline: Pipeline) -> None:
+    pipeline.contacts["A"] = EXPLANATION | {"url": "javascript:alert(1)"}
+    page = (await text(client, "/contacts/A"))[1]
+    assert "javascript:alert(1)" in page
+    assert 'href="javascript' not in page
 
 
 @pytest.mark.parametrize(
@@ -213,9 +241,6 @@ async def test_every_answer_tells_browsers_to_run_nothing_and_keep_nothing(
 
 
 async def test_the_style_of_pages_is_the_one_that_the_policy_allows(client: aiohttp.ClientSession) -> None:
-    import base64
-    import hashlib
-
     async with client.get("/") as response:
         page, policy = await response.text(), response.headers["Content-Security-Policy"]
     style = page.partition("<style>")[2].partition("</style>")[0]
