@@ -9,19 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated
 
 import typer
 
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 from streams import settings
-
-FAILED: Final = 1
-WRONG: Final = 2
+from streams.commands.arguments import DATA, FAILED, Broker, DataFolder, an_instant, broker_url, failed, wrong
 
 app = typer.Typer(
     name="heardback",
@@ -42,30 +39,12 @@ def main() -> None:
     app()
 
 
-def wrong(*lines: object) -> NoReturn:
-    """Say what is wrong with the input or the configuration and leave with status 2."""
-    for line in lines:
-        typer.echo(f"heardback: {line}", err=True)
-    raise typer.Exit(WRONG)
-
-
 def configuration(path: Path) -> Configuration:
     """The configuration in `path`, or every fault on standard error and status 2."""
     try:
         return settings.load(path, os.environ)
     except settings.ConfigurationError as invalid:
         wrong(*invalid.faults)
-
-
-def an_instant(text: str) -> datetime:
-    """An instant with a zone; anything else leaves with status 2."""
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        wrong(f"found {text!r}, wanted an instant with a zone such as 2026-11-21T10:00:00Z")
-    return instant
 
 
 @app.command(epilog="Example: heardback check --config heardback.yaml")
@@ -136,11 +115,6 @@ def explain(
     typer.echo(explaining.shown(found, as_json=as_json, summary=summary))
 
 
-Broker = Annotated[
-    str | None,
-    typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092 or sqlite:///path; default: sqlite under --data."),
-]
-DataFolder = Annotated[Path, typer.Option(envvar="HEARDBACK_DATA", help="Where the embedded broker keeps its log.")]
 Host = Annotated[str, typer.Option(envvar="HEARDBACK_HOST", help="Where HTTP listens; beyond loopback with a token.")]
 Port = Annotated[int, typer.Option(envvar="HEARDBACK_PORT", min=0, max=65_535, help="HTTP port; 0 is any free one.")]
 Token = Annotated[
@@ -155,7 +129,7 @@ CustomersFile = Annotated[
 def run(
     broker: Broker = None,
     config: ConfigFile = Path("heardback.yaml"),
-    data: DataFolder = Path("heardback-data"),
+    data: DataFolder = DATA,
     customers: CustomersFile = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
@@ -211,7 +185,7 @@ def _start(
         if broker is None:
             data.mkdir(parents=True, exist_ok=True)
         place = running.Place(
-            broker_url=broker or f"sqlite:///{data.absolute() / 'log.sqlite3'}",
+            broker_url=broker_url(broker, data),
             host=host,
             port=port,
             token=token,
@@ -263,6 +237,38 @@ def demo(
         except (TransportError, OSError) as failed:
             typer.echo(f"heardback: {failed}", err=True)
             raise typer.Exit(FAILED) from None
+
+
+@app.command(
+    "import",
+    epilog="Example: heardback import servicenow incident_event_log.csv.gz --time-zone Europe/Lisbon > events.jsonl",
+)
+def import_(
+    source: Annotated[str, typer.Argument(help="The system: mail or servicenow.")],
+    files: Annotated[list[str], typer.Argument(help="Exports, plain or gzip; mail also maildirs, mboxes; - is stdin.")],
+    time_zone: Annotated[
+        str | None, typer.Option(help="Zone of a servicenow log's wall times, such as Europe/London. Default: UTC.")
+    ] = None,
+    our_domain: Annotated[list[str] | None, typer.Option(help="A mail domain that is ours; may be repeated.")] = None,
+    our_address: Annotated[list[str] | None, typer.Option(help="A mail address that is ours; may be repeated.")] = None,
+) -> None:
+    """Turn exports of a known system into events on standard output; what is refused is said on standard error."""
+    from streams.commands import importing
+
+    try:
+        known, options = importing.chosen(source, time_zone, our_domain, our_address)
+    except ValueError as unusable:
+        wrong(unusable)
+    if faults := importing.unopenable(files, folders=known.folders):
+        wrong(*faults)
+    try:
+        result = importing.run(known, files, options, sys.stdout.buffer, sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at exit
+        raise typer.Exit(FAILED) from None
+    except OSError as broken:
+        failed(f"{broken.filename or 'standard output'}: {broken.strerror}")
+    typer.echo(result, err=True)
 
 
 @app.command(epilog="Example: heardback schema --out schemas")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
+import orjson
 import yaml
 from pydantic import ValidationError
 
@@ -25,26 +25,30 @@ from schemas.refusals import Reason, Refusal
 from streams.replay import Line, Refused
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
+BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
+"""What reading a damaged or cut gzip stream raises."""
 _GZIP: Final = b"\x1f\x8b"
 
 
 def event_lines(name: str) -> Iterator[Line | Refused]:
     """The lines of a file (JSON Lines, plain or gzip) or of standard input (`-`), each with its place.
     Raises OSError where the file cannot be opened."""
+    number = 0
     with _opened(name) as stream:
-        number = 0
-        while True:
-            try:
-                raw = stream.readline(LINE_BYTES_MAX)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as broken:
-                where = Line(f"{name}:{number + 1}", b"")
-                yield Refused(where, Refusal(reason=Reason.BROKEN_GZIP, detail=f"the rest cannot be read: {broken}"))
-                return
-            if not raw:
-                return
-            number += 1
-            value = raw.removeprefix(BOM) if number == 1 else raw
-            yield Line(f"{name}:{number}", value.rstrip(b"\r\n"))
+        try:
+            for number, raw in enumerate(lines_of(stream), start=1):
+                value = raw.removeprefix(BOM) if number == 1 else raw
+                yield Line(f"{name}:{number}", value.rstrip(b"\r\n"))
+        except BROKEN_GZIP as broken:
+            yield _refused(f"{name}:{number + 1}", Reason.BROKEN_GZIP, f"the rest cannot be read: {broken}")
+
+
+def lines_of(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a stream with their ends. One of more than LINE_BYTES_MAX is cut there, and stays one."""
+    while raw := stream.readline(LINE_BYTES_MAX):
+        yield raw
+        while len(raw) == LINE_BYTES_MAX and not raw.endswith(b"\n"):
+            raw = stream.readline(LINE_BYTES_MAX)
 
 
 def read_bytes(name: str) -> bytes:
@@ -53,12 +57,26 @@ def read_bytes(name: str) -> bytes:
         return stream.read()
 
 
+def unpacked(stream: IO[bytes]) -> IO[bytes]:
+    """The stream, or what is packed in it where it is gzip; closing it closes the stream."""
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
+    return cast(IO[bytes], _Unpacked(buffered)) if buffered.peek(2)[:2] == _GZIP else buffered
+
+
+class _Unpacked(gzip.GzipFile):
+    """A gzip stream that owns what it reads from."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        super().__init__(fileobj=packed)
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
+
+
 def _opened(name: str) -> IO[bytes]:
-    stream: IO[bytes] = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115 - the caller closes it
-    buffered = io.BufferedReader(stream) if not isinstance(stream, io.BufferedReader) else stream  # type: ignore[arg-type]
-    if buffered.peek(2)[:2] == _GZIP:
-        return gzip.GzipFile(fileobj=buffered)  # type: ignore[return-value]
-    return buffered
+    return unpacked(sys.stdin.buffer if name == "-" else Path(name).open("rb"))
 
 
 def customers_in(name: str) -> tuple[list[Customer], list[Refused]]:
@@ -66,61 +84,97 @@ def customers_in(name: str) -> tuple[list[Customer], list[Refused]]:
     What is no customer comes back refused with its place. Raises OSError."""
     customers: list[Customer] = []
     refused: list[Refused] = []
-    for line, content in _customer_records(name, read_bytes(name), refused):
+    try:
+        content = read_bytes(name)
+    except BROKEN_GZIP as broken:
+        return [], [_refused(name, Reason.BROKEN_GZIP, f"cannot be unpacked: {broken}")]
+    for record in _customer_records(name, content):
+        if isinstance(record, Refused):
+            refused.append(record)
+            continue
+        line, found = record
         try:
-            customers.append(Customer.model_validate(content))
+            customers.append(Customer.model_validate(found))
         except ValidationError as invalid:
             refused += [Refused(line, refusal_of(error)) for error in invalid.errors(include_url=False)]
     return customers, refused
 
 
-def _customer_records(name: str, content: bytes, refused: list[Refused]) -> Iterator[tuple[Line, Any]]:
+_Record = tuple[Line, Any]
+
+
+def _customer_records(name: str, content: bytes) -> Iterator[_Record | Refused]:
     suffix = Path(name.removesuffix(".gz")).suffix.lower()
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as broken:
-        detail = f"is not UTF-8 (at byte {broken.start})"
-        refused.append(Refused(Line(name, b""), Refusal(reason=Reason.BROKEN_ENCODING, detail=detail)))
-        return
+        return iter([_refused(name, Reason.BROKEN_ENCODING, f"is not UTF-8 (at byte {broken.start})")])
     if suffix == ".csv":
-        yield from _csv_records(name, text)
-    elif suffix in (".jsonl", ".ndjson") or (suffix != ".json" and text.lstrip().startswith("{")):
-        yield from _json_lines(name, text, refused)
-    else:
-        yield from _listed(name, text, refused)
+        return _csv_records(name, text)
+    if suffix in (".jsonl", ".ndjson"):
+        return _json_lines(name, text)
+    if suffix not in (".yaml", ".yml") and text.lstrip()[:1] in ("[", "{"):
+        return _json_records(name, text)
+    return _yaml_records(name, text)
 
 
-def _csv_records(name: str, text: str) -> Iterator[tuple[Line, Any]]:
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
-        content: dict[str, Any] = {key: value for key, value in row.items() if key and value not in (None, "")}
-        if "identities" in content:
-            content["identities"] = [part.strip() for part in content["identities"].split(";") if part.strip()]
-        yield Line(f"{name}:{number}", b""), content
+def _csv_records(name: str, text: str) -> Iterator[_Record | Refused]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in rows:
+            where = f"{name}:{rows.line_num}"
+            if None in row:
+                yield _refused(where, Reason.BROKEN_ROW, "found more values than the header has columns")
+                continue
+            content: dict[str, Any] = {key: value for key, value in row.items() if value not in (None, "")}
+            if "identities" in content:
+                content["identities"] = [part.strip() for part in content["identities"].split(";") if part.strip()]
+            yield Line(where, b""), content
+    except csv.Error as broken:
+        detail = f"the rest cannot be read: {broken}"
+        yield _refused(f"{name}:{rows.line_num}", Reason.BROKEN_ROW, detail)
 
 
-def _json_lines(name: str, text: str, refused: list[Refused]) -> Iterator[tuple[Line, Any]]:
-    for number, row in enumerate(text.splitlines(), start=1):
-        line = Line(f"{name}:{number}", row.encode())
-        if not row.strip():
+def _json_lines(name: str, text: str) -> Iterator[_Record | Refused]:
+    for number, row in enumerate(text.split("\n"), start=1):
+        line = Line(f"{name}:{number}", row.strip().encode())
+        if not line.value:
             continue
         try:
-            yield line, json.loads(row)
-        except ValueError as broken:
-            refused.append(Refused(line, Refusal(reason=Reason.BROKEN_JSON, detail=str(broken))))
+            yield line, orjson.loads(line.value)
+        except orjson.JSONDecodeError as broken:
+            yield Refused(line, Refusal(reason=Reason.BROKEN_JSON, detail=str(broken)))
 
 
-def _listed(name: str, text: str, refused: list[Refused]) -> Iterator[tuple[Line, Any]]:
+def _json_records(name: str, text: str) -> Iterator[_Record | Refused]:
+    try:
+        content = orjson.loads(text)
+    except orjson.JSONDecodeError as broken:
+        if text.lstrip().startswith("{"):
+            return _json_lines(name, text)
+        return iter([_refused(name, Reason.BROKEN_JSON, str(broken))])
+    if isinstance(content, dict) and "customer_id" in content:
+        content = [content]
+    return _listed(name, content)
+
+
+def _yaml_records(name: str, text: str) -> Iterator[_Record | Refused]:
     try:
         content = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError) as broken:
-        detail = str(broken).splitlines()[0]
-        refused.append(Refused(Line(name, b""), Refusal(reason=Reason.BROKEN_JSON, detail=detail)))
-        return
+    except (yaml.YAMLError, ValueError, RecursionError) as broken:
+        return iter([_refused(name, Reason.BROKEN_JSON, " ".join(str(broken).split()))])
+    return _listed(name, content)
+
+
+def _listed(name: str, content: Any) -> Iterator[_Record | Refused]:
     if isinstance(content, dict) and isinstance(content.get("customers"), list):
         content = content["customers"]
     if not isinstance(content, list):
-        detail = "found no list, wanted a list of customers"
-        refused.append(Refused(Line(name, b""), Refusal(reason=Reason.NOT_AN_OBJECT, detail=detail)))
+        yield _refused(name, Reason.NOT_AN_OBJECT, "found no list, wanted a list of customers")
         return
     for index, record in enumerate(content):
         yield Line(f"{name}[{index}]", b""), record
+
+
+def _refused(where: str, reason: Reason, detail: str) -> Refused:
+    return Refused(Line(where, b""), Refusal(reason=reason, detail=detail))
