@@ -112,7 +112,7 @@ def load(folder: Path) -> Archive | Damaged | None:
     except (ValueError, ValidationError, KeyError, TypeError) as broken:
         return Damaged(str(policies_file), _first_line(broken))
     try:
-        contacts, tiers = _contacts_in(gzip.decompress(contacts_file.read_bytes()))
+        contacts, tiers = _contacts_in(_unpacked(contacts_file.read_bytes()))
     except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile, zlib.error) as broken:
         return Damaged(str(contacts_file), _first_line(broken))
     return Archive(contacts=contacts, policies=policies, tiers=tiers, until_us=until_us)
@@ -121,6 +121,12 @@ def load(folder: Path) -> Archive | Damaged | None:
 def _first_line(broken: Exception) -> str:
     lines = str(broken).splitlines() or [""]
     return f"cannot be read: {type(broken).__name__} {lines[0]}"
+
+
+def _unpacked(packed: bytes) -> bytes:
+    if not packed:
+        raise EOFError("it is empty")
+    return gzip.decompress(packed)
 
 
 def _policies_in(content: Content) -> tuple[Policies, int]:
@@ -136,7 +142,7 @@ def _policies_in(content: Content) -> tuple[Policies, int]:
 def _contacts_in(lines: bytes) -> tuple[dict[str, Contact], dict[str, Sequence[Tier]]]:
     contacts: dict[str, Contact] = {}
     tiers: dict[str, Sequence[Tier]] = {}
-    for line in lines.splitlines():
+    for line in lines.split(b"\n")[:-1]:
         record = orjson.loads(line)
         if "tiers" in record:
             since = [Tier(_us(one["since"]), one["tier"], one["kind"]) for one in record["tiers"]]

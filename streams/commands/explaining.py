@@ -89,9 +89,8 @@ def _heard_of(contact_id: str, group: Mapping[str, Contact]) -> list[int]:
 
 
 def _unknown(contact_id: str, contacts: Mapping[str, Contact]) -> str:
-    near = [known for known in contacts if contact_id.lower() in known.lower()]
+    near = sorted((known for known in contacts if contact_id.lower() in known.lower()), key=len)
     near = near or get_close_matches(contact_id, contacts, n=NEAR_SHOWN)
     if not near:
         return f"found no contact {contact_id!r} among {len(contacts)}"
-    shown = sorted(near, key=len)[:NEAR_SHOWN]
-    return f"found no contact {contact_id!r}; did you mean {', '.join(shown)}?"
+    return f"found no contact {contact_id!r}; did you mean {', '.join(near[:NEAR_SHOWN])}?"

@@ -1,5 +1,5 @@
 """What an explanation says of a clock: its stretches add up to the figures, each has its cause, and where there is no
-clock there is a reason. Both stories of the design are told as their explanations show them."""
+clock there is a reason."""
 
 from __future__ import annotations
 
