@@ -249,7 +249,7 @@ def test_a_wait_that_begins_in_the_future_is_nought_never_negative(desk: Desk) -
 
 
 def test_lag_is_the_worst_of_all_topics_with_that_partition_number(desk: Desk) -> None:
-    desk.metrics.watch(progress=lambda: [Partition(0, 0.5), Partition(1, 0.0), Partition(0, 7.5)])
+    desk.metrics.watch(progress=lambda: [Partition(0, 0.5), Partition(1, 0.0), Partition(0, 7.5), Partition(0, 0.2)])
     assert desk.series("responsiveness_lag_seconds") == {("0",): 7.5, ("1",): 0.0}
 
 
