@@ -6,7 +6,7 @@ What is published here stands for what `streams` would publish; nothing of `stre
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -77,13 +77,16 @@ class Worker:
 async def worker(
     url: str, spec: AlertsSpec, *, pace: Pace = QUICK, now: datetime = NOW, settings: TransportSettings = SETTINGS,
     late_after: timedelta = timedelta(days=30), begin: Sequence[Mapping[str, Any]] = (),
+    prepare: Callable[[Worker], object] = id,
 ) -> AsyncIterator[Worker]:  # fmt: skip
-    """A running worker; leaving stops it as SIGTERM would. `begin` is in the topics before it starts."""
+    """A running worker; leaving stops it as SIGTERM would. `begin` is in the topics before it starts,
+    `prepare` sees it before."""
     runtime = create_app("alerting-test", url, topics=TOPICS, settings=settings)
     registry = CollectorRegistry()
     transport = Transport(runtime=runtime, record=Record, fenced=Fenced)
     alerting = build(transport, spec, now=lambda: now, registry=registry, pace=pace, late_after=late_after)
     found = Worker(runtime, alerting, registry)
+    prepare(found)
     if begin:
         await _fill(url, found, begin, settings)
     await runtime.start()

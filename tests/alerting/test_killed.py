@@ -1,0 +1,193 @@
+"""The alerting worker under SIGKILL: no page lost, none told twice, no end missing or overtaken."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.alerting.records import at_risk, ended, escalated, overdue
+from tests.alerting.worker import verified, webhook
+from tests.servers.alertmanager import Alertmanager
+from tests.servers.process import wait_until
+from tests.servers.receiver import Answer, Receiver, Reset, Stall
+
+CONTACTS = 60
+KILLS = 20
+SECONDS = 60
+CLOCK = ("outcome_id", "contact_id", "customer_id")
+
+
+def histories(prefix: str, contacts: int = CONTACTS) -> list[dict[str, Any]]:
+    """Clocks that warn, breach and escalate; every other one ends. Mixed, each in its own order."""
+    randomly = random.Random(prefix)
+    left = []
+    for number in range(contacts):
+        steps = [at_risk(1), overdue(2), escalated(3), *([ended(4)] if ends(number) else [])]
+        names = {"outcome_id": f"o-{number}", "contact_id": f"{prefix}-{number}", "customer_id": f"c-{number % 7}"}
+        left.append([{**step, **names} for step in steps])
+    mixed = []
+    while left := [steps for steps in left if steps]:
+        mixed.append(randomly.choice(left).pop(0))
+    return mixed
+
+
+def ends(number: int) -> bool:
+    return number % 2 == 0
+
+
+class Killed:
+    """The process that is killed and started again on the same folder."""
+
+    def __init__(self, folder: Path, spec: Any, records: list[dict[str, Any]]) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "spec.json").write_bytes(orjson.dumps(spec))
+        (folder / "records.jsonl").write_bytes(b"\n".join(orjson.dumps(record) for record in records))
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, calls: int | None = None) -> None:
+        """Until it is ready, or has killed itself."""
+        argv = [sys.executable, "-m", "tests.alerting.killed", str(self.folder)]
+        argv += [str(self.folder / "spec.json"), str(self.folder / "records.jsonl")]
+        argv += [] if calls is None else [str(calls)]
+        with (self.folder / "log.txt").open("ab") as log:
+            self._process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, process_group=0)
+        self.hears(b"ready")
+
+    def hears(self, word: bytes) -> bool:
+        """Whether it says so before it ends."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline():
+            if line.strip() == word:
+                return True
+        return False
+
+    def kill(self) -> None:
+        """SIGKILL, by its process id."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def spec_of(*receivers: dict[str, Any]) -> Any:
+    """As a file has it."""
+    return {
+        "escalations": [{"after": "0m", "severity": "page"}, {"after": "1h", "severity": "critical"}],
+        "receivers": list(receivers),
+    }
+
+
+def check_told(hook: Receiver, contacts: int) -> None:
+    """What a receiver that removes repeats by `webhook-id` has heard of each contact."""
+    heard: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    seen: set[str] = set()
+    for request in hook.accepted:
+        alert = verified(request)
+        over = any(state == "resolved" for _, state in heard[alert["contact_id"]])
+        if request.headers["webhook-id"] not in seen:
+            assert not over, "nothing is told after the end"
+            seen.add(request.headers["webhook-id"])
+            heard[alert["contact_id"]].append((alert["kind"], alert["state"]))
+        else:
+            assert alert["state"] == "resolved" or not over, "an end is not overtaken by what it ended"
+    for told in heard.values():
+        assert len(set(told)) == len(told), "once by alert, kind and state"
+    for number in range(contacts):
+        told = next((told for name, told in heard.items() if name.endswith(f"-{number}")), [])
+        if ends(number):
+            assert not told or told[-1][1] == "resolved", f"contact {number}: no end is missing"
+        else:
+            assert told[-1:] == [("escalation", "firing")], f"contact {number}: no page is lost"
+
+
+@pytest.mark.slow
+def test_killed_at_random_instants_it_tells_each_page_and_its_end_once(tmp_path: Path, hook: Receiver) -> None:
+    randomly = random.Random(20)
+    moods = [Answer(status=503), Answer(status=500), Answer(status=429, retry_after="0"), Reset(), Stall(seconds=0.1)]
+    worker = Killed(tmp_path / "worker", spec_of(webhook(hook.url)), histories("random"))
+    for _ in range(KILLS):
+        worker.start()
+        hook.next(*randomly.choices(moods, k=5))
+        time.sleep(randomly.uniform(0, 0.4))
+        worker.kill()
+    hook.next()
+    worker.start()
+    assert worker.hears(b"quiet")
+    worker.kill()
+    check_told(hook, CONTACTS)
+
+
+@pytest.mark.slow
+def test_killed_after_any_step_it_tells_each_page_and_its_end_once(tmp_path: Path, hook: Receiver) -> None:
+    calls = 0
+    finished = False
+    while not finished:
+        calls += 1
+        hook.forget()
+        worker = Killed(tmp_path / f"after-{calls}", spec_of(webhook(hook.url)), histories(f"step{calls}", 2))
+        worker.start(calls)
+        finished = worker.hears(b"quiet")
+        worker.kill()
+        worker.start()
+        assert worker.hears(b"quiet")
+        worker.kill()
+        check_told(hook, 2)
+    assert calls > 10
+
+
+@pytest.mark.slow
+@pytest.mark.alertmanager
+def test_killed_at_random_instants_the_real_alertmanager_notifies_each_page_and_its_end_once(
+    tmp_path: Path, alertmanager: Alertmanager
+) -> None:
+    randomly = random.Random(5)
+    receiver = {"type": "alertmanager", "urls": [alertmanager.url]}
+    worker = Killed(tmp_path / "worker", spec_of(receiver), histories("killed-am", 20))
+    for _ in range(6):
+        worker.start()
+        time.sleep(randomly.uniform(0, 0.3))
+        worker.kill()
+    worker.start()
+    assert worker.hears(b"quiet")
+
+    def told() -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for alert in alertmanager.notifications():
+            if (name := alert["labels"].get("contact_id", "")).startswith("killed-am-"):
+                found[name].append((alert["labels"]["kind"], alert["status"]))
+        return found
+
+    def over() -> bool:
+        firing = {alert["labels"]["contact_id"] for alert in alertmanager.alerts()}
+        expected = {f"killed-am-{number}" for number in range(20) if not ends(number)}
+        waiting = {name for name in firing if name.startswith("killed-am-")}
+        ended_all = all(("escalation", "resolved") in t for t in told().values() if ("escalation", "firing") in t and t[-1][1] == "resolved")  # noqa: E501  # fmt: skip
+        return waiting == expected and ended_all
+
+    wait_until(over, seconds=20, what="only those who wait fire")
+    time.sleep(2)
+    worker.kill()
+    for name, found in told().items():
+        assert len(set(found)) == len(found), name
+        kinds = {kind for kind, status in found if status == "firing"}
+        standing = {kind for kind in kinds if (kind, "resolved") not in found}
+        assert standing == (set() if ends(int(name.rpartition("-")[2])) else {"escalation"}), name
