@@ -260,7 +260,7 @@ class CalendarSpec(Strict):
         if self.always_open:
             if self.hours or self.holidays or self.closed or self.open:
                 raise ValueError("found always_open beside hours, holidays, closed or open, wanted one or the other")
-        elif not any(self.hours.values()):
+        elif not any(self.hours.values()) and not any(self.open.values()):
             raise ValueError("found no weekly hours, wanted hours or always_open: true; it would never open")
         return self
 

@@ -397,7 +397,7 @@ class Reading:
             step=step,
             stage_at_us=stage_at_us,
             started_us=running.start_us,
-            due_us=due_us,
+            due_us=None if stage == "paused" else due_us,
             ended_us=ended_us,
             open_us=policy.calendar.elapsed(running.start_us, until_us) - paused_us,
             wall_us=until_us - running.start_us,
@@ -503,6 +503,8 @@ def _stage(
     if due_us is None:
         assert running.paused_us is not None
         return "paused", 0, running.paused_us, None
+    if now_us <= due_us and running.paused_us is not None:
+        return "paused", 0, running.paused_us, due_us
     if now_us > due_us:
         steps = escalations(running, policy, policies, due_us)
         passed = [(step, at_us) for step, at_us in steps if now_us > at_us]

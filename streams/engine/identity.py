@@ -39,10 +39,11 @@ def domain_of(identity: str) -> str | None:
 
 @dataclass(slots=True)
 class Directory:
-    """Customers by identity. An exact identity beats a domain; the first customer to claim one keeps it."""
+    """Customers by identity. An exact identity beats a domain; of several customers that claim one, the
+    smallest id holds it, so that records in any order give the same directory."""
 
     customers: dict[str, Customer] = field(default_factory=dict)
-    _claims: dict[str, str] = field(default_factory=dict)
+    _claims: dict[str, set[str]] = field(default_factory=dict)
 
     def put(self, customer: Customer) -> list[Refusal]:
         """Add or replace a customer; claims that cannot hold come back as refusals, the rest holds."""
@@ -54,16 +55,18 @@ class Directory:
         """Forget a customer and what it claimed; unknown ones are ignored."""
         gone = self.customers.pop(customer_id, None)
         for identity in map(normalised, gone.identities if gone else ()):
-            if self._claims.get(identity) == customer_id:
-                del self._claims[identity]
+            claimants = self._claims.get(identity, set())
+            claimants.discard(customer_id)
+            if not claimants:
+                self._claims.pop(identity, None)
 
     def owner_of(self, identity: str) -> str:
         """The customer of an identity: who claims it, who claims its domain, or the identity itself (C19)."""
         known = normalised(identity)
-        claimed = self._claims.get(known)
-        if claimed is None and (domain := domain_of(known)):
-            claimed = self._claims.get(f"domain:{domain}")
-        return claimed or known
+        claimants = self._claims.get(known)
+        if claimants is None and (domain := domain_of(known)):
+            claimants = self._claims.get(f"domain:{domain}")
+        return min(claimants) if claimants else known
 
     def _claim(self, customer: Customer, identity: str) -> Refusal | None:
         known = normalised(identity)
@@ -71,9 +74,10 @@ class Directory:
         if scheme == "domain" and text in FREE_MAIL:
             detail = f"customer {customer.customer_id} claims {known}, which gives addresses to anybody"
             return Refusal(reason=Reason.FREE_MAIL_DOMAIN, detail=detail, field="identities")
-        holder = self._claims.setdefault(known, customer.customer_id)
-        if holder != customer.customer_id:
-            detail = f"customer {customer.customer_id} claims an identity that customer {holder} has"
+        claimants = self._claims.setdefault(known, set())
+        claimants.add(customer.customer_id)
+        if len(claimants) > 1:
+            detail = f"customers {', '.join(sorted(claimants))} claim one identity; {min(claimants)} holds it"
             return Refusal(reason=Reason.IDENTITY_TAKEN, detail=detail, field="identities")
         return None
 

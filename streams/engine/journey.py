@@ -16,7 +16,7 @@ from streams.engine.policy import Attributes, Policies, Policy
 from streams.engine.timeline import Fact, Timeline
 
 # What shows that somebody of ours has a form: then it did not land where nobody will answer it.
-TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT, facts.MERGED, facts.LINKED})
+TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT, facts.LINKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,9 @@ def _form_due(
         return None
     due_us = policy.calendar.due(form.at_us, policy.dead_end_after_us)
     touched = any(
-        item.type in TOUCHES and (item.type == facts.LINKED or form.at_us <= item.at_us <= due_us)
+        item.type in TOUCHES
+        and not item.data.get("automated")
+        and (item.type == facts.LINKED or form.at_us <= item.at_us <= due_us)
         for item in timeline.facts
     )
     if touched or timeline.joined or any(_is_ticket_of(timeline, form, other, due_us) for other in living):

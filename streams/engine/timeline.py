@@ -386,8 +386,8 @@ def _linked(
                 continue
             here, there = merges.root(contact_id), merges.root(link.data["contact_id"])
             known = gathered.get(there)
-            if here == there or (known is not None and known.customer_id != gathered[here].customer_id):
-                continue
+            if here == there or known is None or known.customer_id != gathered[here].customer_id:
+                continue  # what is not known as this customer's ties nothing together
             joined = {here, there}.union(*(group for group in groups if group & {here, there}))
             groups = [group for group in groups if not group & joined] + [joined]
     return groups

@@ -110,7 +110,7 @@ def linked(world: World, contact: str) -> set[str]:
     while fresh:
         found |= fresh
         near = {b for a, b in edges if a in fresh} | {a for a, b in edges if b in fresh}
-        fresh = {other for other in near - found if other not in known or customer_id(world, other) == mine}
+        fresh = {other for other in near - found if other in known and customer_id(world, other) == mine}
     return found
 
 

@@ -63,7 +63,7 @@ def test_c14_dead_end_after_is_open_time() -> None:
     assert shown(told(story, now="Fri 17:25")[0].wake_us) == "+Mon 09:20"
 
 
-@pytest.mark.parametrize("touch", ["acknowledged", "assigned by=anna", "linked with=T", "bot-answered"])
+@pytest.mark.parametrize("touch", ["acknowledged", "assigned by=anna", "linked with=T", "noted"])
 def test_c14_a_form_that_somebody_has_is_no_dead_end(touch: str) -> None:
     assert attempts(f"Mon 10:00 A opened channel=form\nMon 10:10 A {touch}") == [("A", None)]
 
