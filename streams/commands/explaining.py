@@ -88,9 +88,15 @@ def _heard_of(contact_id: str, group: Mapping[str, Contact]) -> list[int]:
     return own + [item.at_us for item in merged if item.data["into"] == contact_id]
 
 
+def _alike(contact_id: str, contacts: Iterable[str]) -> list[str]:
+    """Ids of about the same spelling, also without the instance that adapters put before them."""
+    by_name = {name: known for known in contacts for name in (known.rpartition(":")[2], known)}
+    return list(dict.fromkeys(by_name[name] for name in get_close_matches(contact_id, by_name, n=NEAR_SHOWN)))
+
+
 def _unknown(contact_id: str, contacts: Mapping[str, Contact]) -> str:
     near = sorted((known for known in contacts if contact_id.lower() in known.lower()), key=len)
-    near = near or get_close_matches(contact_id, contacts, n=NEAR_SHOWN)
+    near = near or _alike(contact_id, contacts)
     if not near:
         return f"found no contact {contact_id!r} among {len(contacts)}"
     return f"found no contact {contact_id!r}; did you mean {', '.join(near[:NEAR_SHOWN])}?"

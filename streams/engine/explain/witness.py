@@ -136,20 +136,25 @@ class Witness:
             self._effect(causes, "picks the promise anew for", name)
             words = f"{changed}: {_promise(before.policy, before.span)} -> {_promise(running.policy, running.span)}"
             self._mark(name, at_us, "repicked", words, "C16")
-        elif self.policies.pick(running.attributes, running.start_us) is None:
+        elif running.policy is not None and self.policies.pick(running.attributes, running.start_us) is None:
             self._mark(name, at_us, "policy_kept", f"{changed}: no policy matches, the last one stays", "C16")
-        else:
-            self._mark(name, at_us, "policy_kept", f"{changed}: the same promise holds", "C16")
 
     def _note_too_late(self, causes: list[Fact], reading: Reading) -> None:
         assert self.attributes is not None
         changed = _changed(self.attributes, reading.attributes)
         for running in reading.running.values():
-            if running.stuck:
+            if running.stuck and self._would_differ(running, reading.attributes):
                 words = f"{changed}, after the due instant: changes nothing, a breach sticks"
                 name = (running.target, running.cycle)
                 self._mark(name, _latest(causes, running), "changed_too_late", words, "C16")
                 self._effect(causes, "comes too late to change", name)
+
+    def _would_differ(self, running: Running, attributes: Attributes) -> bool:
+        """Whether the change would have made another promise, had it come in time."""
+        policy = self.policies.pick(attributes, running.start_us)
+        if policy is None:
+            return False
+        return (policy, policy.span(running.target, attributes.priority)) != (running.policy, running.span)
 
     def _note_pause(self, item: Fact, reading: Reading) -> None:
         if item.type == facts.PAUSED and self._paused_us is None and reading.paused_us is not None:

@@ -15,7 +15,9 @@ from typer.testing import CliRunner, Result
 
 from schemas.configuration import Configuration
 from streams.cli import app
-from streams.commands import archive
+from streams.commands import archive, explaining
+from streams.engine.policy import compile_policies
+from streams.engine.timeline import Contact
 from streams.settings import policies_of
 from tests.oracle import compare
 
@@ -180,7 +182,25 @@ def test_an_unknown_contact_is_wrong_input_and_near_matches_are_named(replayed: 
     assert (done.exit_code, done.stdout) == (2, "")
     assert "did you mean T-4711?" in done.stderr
     assert "did you mean T-4711" in heardback("explain", "T-4771", "--from", replayed).stderr
+    assert "did you mean mail:1, dm:1?" in heardback("explain", "mial:1", "--from", replayed).stderr
     assert "found no contact 'zzzz' among 5" in heardback("explain", "zzzz", "--from", replayed).stderr
+
+
+def test_a_near_match_is_found_behind_the_instance_that_an_adapter_put_before_the_id() -> None:
+    known = archive.Archive(
+        contacts={name: Contact(name, "c") for name in ("servicenow/acme:INC0000913", "mail:1")},
+        policies=compile_policies({}, []),
+        tiers={},
+        until_us=0,
+    )
+    with pytest.raises(explaining.CannotExplain, match="did you mean servicenow/acme:INC0000913"):
+        explaining.explanation("INC000931", known)
+
+
+def test_a_folder_of_another_kind_is_read_by_the_loader_that_recognises_it(replayed: Path, tmp_path: Path) -> None:
+    assert explaining.load(tmp_path, [lambda _: None, lambda _: archive.load(replayed)]).until_us > 0
+    with pytest.raises(explaining.CannotExplain, match="here: no log"):
+        explaining.load(tmp_path, [lambda _: archive.Damaged("here", "no log")])
 
 
 def test_a_contact_that_was_unknown_at_that_instant_says_since_when_it_is_known(replayed: Path) -> None:

@@ -205,6 +205,8 @@ def test_c16_a_change_after_the_due_instant_is_shown_to_change_nothing() -> None
     policies = promises({"name": "high", "match": {"priority": "high"}}, {"name": "rest"})
     explanation = explained("Mon 10:00 A opened\nMon 11:30 A updated priority=high", policies=policies)
     assert marks(explanation, "first_response", "changed_too_late", "repicked") == ["Mon 11:30 changed_too_late C16"]
+    elsewhere = explained("Mon 10:00 A opened\nMon 11:30 A updated queue=x", policies=policies)
+    assert marks(elsewhere, "first_response", "changed_too_late") == []  # it would have been the same promise
 
 
 def test_c16_where_nothing_matches_any_more_the_last_policy_is_shown_to_stay() -> None:
