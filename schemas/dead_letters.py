@@ -1,7 +1,8 @@
 """Dead letters: records that were refused, with their original bytes, on topic `dead-letters`.
 
-The value and key of the record are the original ones, unchanged; everything else is in headers, named
-here. Why something is refused is in `schemas.refusals`.
+The value is the original one, unchanged; the record's key is its origin; everything else is in headers, named
+here. A letter that was put back stays; behind it stands a record without value whose header `replayed` names its
+offset. Why something is refused is in `schemas.refusals`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ DETAIL: Final = "detail"
 FIELD: Final = "field"
 ORIGIN: Final = "origin"
 REFUSED_AT: Final = "refused_at"
+# The original record's key; absent where it had none.
+KEY: Final = "key"
+# Of the record that says that a letter was put back: the letter's offset, when, and topic/partition.
+REPLAYED: Final = "replayed"
+REPLAYED_AT: Final = "replayed_at"
+REPLAYED_TO: Final = "replayed_to"
 # Headers of the original record travel on under this prefix.
 ORIGINAL: Final = "original."
 
@@ -45,16 +52,23 @@ def to_headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
         (ORIGIN, letter.origin.encode()),
         (REFUSED_AT, letter.refused_at.encode()),
     ]
-    return own + [(ORIGINAL + name, content) for name, content in letter.headers]
+    if letter.key is not None:
+        own.append((KEY, letter.key))
+    return own + [(ORIGINAL + name, content or b"") for name, content in letter.headers]
 
 
-def from_record(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> DeadLetter:
+def replayed_headers(offset: int, at: str, to: str) -> list[tuple[str, bytes]]:
+    """The headers of the record that says that the letter at `offset` was put back."""
+    return [(REPLAYED, str(offset).encode()), (REPLAYED_AT, at.encode()), (REPLAYED_TO, to.encode())]
+
+
+def from_record(value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> DeadLetter:
     """The dead letter in a record of topic `dead-letters`. Raises ValueError where it is none."""
     found: Mapping[str, bytes] = dict(headers)
     if REASON not in found:
         raise ValueError(f"found headers {sorted(found)}, wanted {REASON}")
     return DeadLetter(
-        key=key,
+        key=found.get(KEY),
         value=value,
         headers=tuple((name.removeprefix(ORIGINAL), content) for name, content in headers if name.startswith(ORIGINAL)),
         reason=Reason(found[REASON].decode()),

@@ -98,7 +98,7 @@ def _require_envelope(name: str, definition: Schema) -> None:
 
 
 def dead_letter_headers() -> Schema:
-    """The headers of a record of topic `dead-letters`; its key and value are the refused record's own."""
+    """The headers of a record of topic `dead-letters`; its value is the refused record's own."""
     text = {"type": "string"}
     return {
         "title": "DeadLetterHeaders",
@@ -109,10 +109,16 @@ def dead_letter_headers() -> Schema:
             dead_letters.FIELD: text | {"description": "dotted path of the first fault, or empty"},
             dead_letters.ORIGIN: text | {"description": "topic/partition/offset, or a route, or file:line"},
             dead_letters.REFUSED_AT: text | {"format": "date-time"},
+            dead_letters.KEY: text | {"description": "the refused record's key, if it had one"},
         },
         "patternProperties": {f"^{dead_letters.ORIGINAL.replace('.', '[.]')}": text},
         "required": [dead_letters.REASON],
     }
+
+
+def _replayed_headers() -> Schema:
+    names = [name for name, _ in dead_letters.replayed_headers(0, "", "")]
+    return {"type": "object", "properties": {name: {"type": "string"} for name in names}, "required": names}
 
 
 def asyncapi(version: str) -> Schema:
@@ -171,6 +177,8 @@ def _messages(topic: topics.Topic) -> Iterator[tuple[str, Schema]]:
     elif topic is topics.DEAD_LETTERS:
         message = _message(topic, "dead letter", payload={"description": "the refused record's value, unchanged"})
         yield "dead-letter", message | {"headers": _schema_ref("DeadLetterHeaders")}
+        replayed = _message(topic, "a dead letter was put back", payload={"type": "null"})
+        yield "dead-letter.replayed", replayed | {"headers": _replayed_headers()}
     elif (name := _TOPIC_RECORDS.get(topic.name)) is not None:
         yield name, _message(topic, name, payload=_schema_ref(RECORDS[name].__name__))
 

@@ -106,7 +106,7 @@ def chosen(
     given = {"--time-zone": time_zone, "--our-domain": our_domains, "--our-address": our_addresses}
     looked_at = SOURCES[source].options
     if useless := [name for name, value in given.items() if value and _OPTION[name] not in looked_at]:
-        raise ValueError(f"found {', '.join(useless)}, which say nothing to source {source}")
+        raise ValueError(f"found {', '.join(useless)}, which say nothing to {source}")
     ours = Ours(domains=_lower(our_domains), addresses=_lower(our_addresses))
     return SOURCES[source], Options(time_zone=_zone(time_zone) if time_zone else UTC, ours=ours)
 

@@ -130,8 +130,9 @@ def dead_letter(**changed: str | None) -> list[tuple[str, bytes]]:
 def test_a_dead_letter_is_read_with_the_original_bytes_and_headers() -> None:
     record = example("dead-letter")
     validator("dead-letter-headers").validate(record["headers"])
-    letter = from_record(record["key"].encode(), record["value"].encode(), dead_letter())
-    assert letter.value == record["value"].encode()
+    letter = from_record(record["value"].encode(), dead_letter())
+    assert (letter.key, letter.value) == (b"c-17", record["value"].encode())
+    assert letter.origin == record["key"]
     assert letter.headers == (("trace", b"abc"),)
     assert sorted(to_headers(letter)) == sorted(dead_letter())
     refusal = decode(letter.value)
@@ -142,6 +143,6 @@ def test_a_dead_letter_is_read_with_the_original_bytes_and_headers() -> None:
 @pytest.mark.parametrize(("reason", "what"), [(None, "wanted reason"), ("no_such_reason", "no_such_reason")])
 def test_a_record_that_is_no_dead_letter_says_so(reason: str | None, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        from_record(None, b"", dead_letter(reason=reason))
+        from_record(b"", dead_letter(reason=reason))
     headers = {name: value.decode() for name, value in dead_letter(reason=reason)}
     assert not validator("dead-letter-headers").is_valid(headers)

@@ -164,8 +164,8 @@ def test_every_file_that_cannot_be_opened_is_named_and_nothing_is_written(tmp_pa
     ("arguments", "what"),
     [
         (("servicenow", LOG, "--time-zone", "Mars/Olympus"), "found 'Mars/Olympus', wanted an IANA time zone"),
-        (("servicenow", LOG, "--our-domain", "example.com"), "found --our-domain, which say nothing to source servicenow"),
-        (("mail", ROOT, "--time-zone", "UTC"), "found --time-zone, which say nothing to source mail"),
+        (("servicenow", LOG, "--our-domain", "x.example"), "found --our-domain, which say nothing to servicenow"),
+        (("mail", ROOT, "--time-zone", "UTC"), "found --time-zone, which say nothing to mail"),
     ],
 )  # fmt: skip
 def test_an_option_that_means_nothing_is_refused(arguments: tuple[object, ...], what: str) -> None:
