@@ -476,7 +476,7 @@ def test_links_share_answers_transitively_within_one_customer() -> None:
     assert verdict(got["acknowledgement 1"]) == ("broken", "answered_late", "10 10:20")
     unknown = told("10 10:00 opened", "10 10:01 linked contact_id=X")
     unknown += told("10 10:01 linked contact_id=X", "10 10:20 sent", contact="V")
-    assert clocks(unknown)["first_response 1"]["verdict"] == "kept"
+    assert clocks(unknown)["first_response 1"]["verdict"] == "broken"
     other = told("10 10:00 opened", "10 10:20 sent", contact="V", customer_id="d")
     apart = told("10 10:00 opened", "10 10:01 linked contact_id=V") + other
     assert clocks(apart)["first_response 1"]["verdict"] == "broken"
