@@ -215,7 +215,9 @@ class Alerting:
         home = self._homes[batch.partition]
         async with home.lock:
             work = Work(self._table.partition(batch.partition))
-            for offset, value in zip(batch.offsets, batch.values, strict=True):
+            for index, (offset, value) in enumerate(zip(batch.offsets, batch.values, strict=True)):
+                if index % 200 == 199:
+                    await asyncio.sleep(0)  # the loop has others to serve
                 try:
                     record = orjson.loads(value or b"")
                     key = prefix + record[name].encode()
