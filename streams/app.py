@@ -21,7 +21,7 @@ from schemas.customers import Customer
 from schemas.policies import PolicyRecord, content_hash
 from schemas.topics import CUSTOMERS, POLICIES, TOPICS
 from streams import settings
-from streams.customers import Customers, affected
+from streams.customers import Customers
 from streams.engine.calendar import to_us
 from streams.engine.clocks import Tier
 from streams.engine.explain import explain, to_json
@@ -123,17 +123,11 @@ class Streams:
 
     async def _follow(self, topic: str, position: dict[int, int]) -> None:
         try:
-            await self.customers.follow(self.runtime.client, topic, position, self._customers_changed)
+            await self.customers.follow(self.runtime.client, topic, position, self.track.customers_changed)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whoever waits for the runtime is told
             self.runtime.fail(error)
-
-    async def _customers_changed(self, changed: set[str]) -> None:
-        """Contacts of customers that changed are looked at again, and move home where they must."""
-        for home in list(self.track.homes.values()):
-            customers = affected(self.customers.directory, list(home.contacts_of), changed)
-            await self.track.wake([name for customer in customers for name in home.contacts_of.get(customer, ())])
 
     def _policy_records(self) -> Iterable[Record]:
         for name, calendar in self.configuration.calendars.items():

@@ -15,7 +15,7 @@ import orjson
 
 from streams.engine.clocks import Clock, Tier
 from streams.engine.outcome import Published
-from streams.engine.timeline import LINKED, MERGED, RANK, Contact, Fact
+from streams.engine.timeline import LINKED, MERGED, RANK, Carried, Contact, Fact
 
 _CODES: Final = tuple(RANK)
 _CODE_OF: Final = {kind: code for code, kind in enumerate(_CODES)}
@@ -92,6 +92,9 @@ def encode_body(state: ContactState) -> bytes:
     }
     if state.moved_to is not None:
         body["moved_to"] = state.moved_to
+    if contact.carried is not None:
+        left = contact.carried
+        body["carried"] = [left.until_us, left.cycles, left.answered_us, left.channel, left.priority, left.queue]
     return orjson.dumps(body)
 
 
@@ -111,8 +114,9 @@ def decode_body(body: bytes, home: str) -> ContactState:
     """A contact from `encode_body`."""
     content: dict[str, Any] = orjson.loads(body)
     found = [_fact(*item) for item in content["facts"]]
+    carried = content.get("carried")
     return ContactState(
-        contact=Contact(content["id"], content["customer"], found),
+        contact=Contact(content["id"], content["customer"], found, Carried(*carried) if carried else None),
         home=home,
         woken_us=content["woken"],
         tiers=[Tier(*tier) for tier in content["tiers"]],

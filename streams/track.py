@@ -22,10 +22,10 @@ from schemas.dead_letters import DeadLetter, to_headers
 from schemas.events import WAKE_UP
 from schemas.refusals import Reason, Refusal
 from schemas.topics import CONTACT_EVENTS, DEAD_LETTERS, JOURNEYS, OUTCOMES
-from streams.customers import Customers
+from streams.customers import Customers, affected
 from streams.due import JOURNEYS_OF
 from streams.engine import timeline as facts
-from streams.engine.calendar import SECOND_US, NeverOpens, to_us
+from streams.engine.calendar import DAY_US, SECOND_US, NeverOpens, to_us
 from streams.engine.clocks import Assessment, Clock, assess
 from streams.engine.journey import journeys
 from streams.engine.outcome import (
@@ -41,7 +41,7 @@ from streams.engine.outcome import (
 )
 from streams.engine.policy import Policies
 from streams.engine.rehearsal import url_of
-from streams.engine.timeline import Contact, Fact, Timeline, customer_of, fact_of, in_order, timelines
+from streams.engine.timeline import Carried, Contact, Fact, Timeline, customer_of, fact_of, in_order, timelines
 from streams.homes import Home, home_from_tables
 from streams.metrics import EventResult, Metrics
 from streams.replay import too_large
@@ -63,6 +63,7 @@ SOURCE: Final = "/heardback"
 MOVED: Final = "heardback.moved"
 HOPS: Final = "heardback.hops"
 HOPS_MAX: Final = 3
+LOOK_AGAIN_US: Final = DAY_US
 SUPERSEDED: Final = "superseded"
 WAKE_UPS_AT_ONCE: Final = 5_000
 # What changes a journey: attempts, answers, and what shows that somebody has a form.
@@ -214,11 +215,14 @@ class Track:
             for wake_us, name in passed:
                 home.due.sent(name, wake_us)
 
-    async def wake(self, contact_ids: Iterable[str]) -> None:
-        """Have contacts looked at again: their customer changed."""
+    async def customers_changed(self, changed: set[str]) -> None:
+        """Contacts and journeys of customers (or identities) that changed are looked at again, and move home
+        where they must."""
         now = self._now()
         for partition, home in list(self.homes.items()):
-            names = [name for name in contact_ids if name in home.headers]
+            customers = sorted(affected(self._customers.directory, list(home.contacts_of), changed))
+            names = [name for customer in customers for name in sorted(home.contacts_of[customer])]
+            names += [JOURNEYS_OF + customer for customer in customers]
             records = [_wake_up(name, to_us(now), now) for name in names]
             if records:
                 await self._runtime.send(
@@ -307,7 +311,10 @@ class Track:
 
     def _add(self, item: Fact, state: ContactState) -> Refusal | None:
         """Add a fact in its place; a repeat changes nothing, another content under its id is refused (C24)."""
-        own = state.contact.facts
+        own, left = state.contact.facts, state.contact.carried
+        if left is not None and item.at_us <= left.until_us:
+            detail = f"the contact was closed and forgotten with everything up to {instant_text(left.until_us)}"
+            return Refusal(reason=Reason.CONTACT_FORGOTTEN, detail=detail, field="time")
         for known in own:
             if known.id == item.id and known.source == item.source:
                 if known == item:
@@ -527,12 +534,44 @@ class Track:
             work.contacts[contact_id.encode()] = encode_contact(state, None, ())
             return
         self._publish_changes(state, timeline, assessed, work)
+        wake_us = assessed.wake_us
+        if all(clock.ended_us is not None for clock in assessed.clocks) and state.contact.facts:
+            wake_us = self._forget_or_wait(state, assessed, work)
         if assessed.uncovered and contact_id not in work.before:
             attributes = assessed.attributes
             work.heard.append(lambda: self._metrics.uncovered(attributes.channel, attributes.tier))
-        value = encode_contact(state, assessed.wake_us, assessed.clocks)
+        value = encode_contact(state, wake_us, assessed.clocks)
         if value != work.before.get(contact_id):
             work.contacts[contact_id.encode()] = value
+
+    def _forget_or_wait(self, state: ContactState, assessed: Assessment, work: _Work) -> int | None:
+        """A contact with nothing left to run leaves the state once no late event can be taken any more (C20);
+        until then, when to look again. While somebody waits for an answer, or merges and links need its
+        facts, it stays."""
+        last_us = state.contact.facts[-1].at_us
+        if state.woken_us <= last_us + self._late_us:
+            return last_us + self._late_us
+        index, home = self.homes[work.partition], state.home
+        waits = any(index.headers[name].running for name in index.contacts_of.get(home, ()) if name in index.headers)
+        value = self.journeys.partition(work.partition).get(home.encode())
+        unanswered = value is not None and None in decode_journeys(value).ends.values()
+        if unanswered or (waits and index.entangled(home)):
+            return state.woken_us + LOOK_AGAIN_US
+        attributes = assessed.attributes
+        cycles: Counter[str] = Counter()
+        for clock in assessed.clocks:
+            cycles[clock.target] = max(cycles[clock.target], clock.cycle)
+        earlier = state.contact.carried.cycles if state.contact.carried else {}
+        state.contact.carried = Carried(
+            until_us=last_us,
+            cycles={**earlier, **cycles},
+            answered_us=assessed.answered_us,
+            channel=attributes.channel,
+            priority=attributes.priority,
+            queue=attributes.queue,
+        )
+        state.contact.facts, state.published = [], {}
+        return None
 
     def _note_tier(self, state: ContactState) -> None:
         """A change of tier acts from its instant on (C16); the first that is known holds from the start."""
@@ -616,7 +655,11 @@ class Track:
         except NeverOpens:
             return  # said when the contact's clocks were refused
         published, ends = dict(known.published), dict(known.ends)
+        forgotten = (state.contact.carried.until_us for state in living.values() if state.contact.carried)
+        complete_from_us = max(forgotten, default=0)
         for journey in found:
+            if journey.ended_us is not None and journey.started_us <= complete_from_us:
+                continue  # told long ago, when all of its facts were here
             content = journey_content(journey)
             self._publish_journey(content, published, work)
             ends[content["journey_id"]] = journey.ended_us

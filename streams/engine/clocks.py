@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from schemas.policies import Span, TargetName
+from schemas.policies import TARGETS, Span, TargetName
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US, Calendar
 from streams.engine.policy import NORMAL, Attributes, Policies, Policy
-from streams.engine.timeline import Fact, Timeline
+from streams.engine.timeline import Carried, Fact, Timeline
 
 OTHER: Final = "other"
 PAUSABLE: Final[tuple[TargetName, ...]] = ("resolution", "update")
@@ -67,12 +67,13 @@ class Clock:
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """All clocks of a contact. `wake_us` is the next instant after which one of them must be looked at
-    again; `uncovered` counts cycles that no policy covers (C16)."""
+    again; `uncovered` counts cycles that no policy covers (C16); `answered_us` is the first answer ever."""
 
     clocks: tuple[Clock, ...]
     wake_us: int | None
     uncovered: int
     attributes: Attributes
+    answered_us: int | None
 
 
 @dataclass(slots=True)
@@ -140,6 +141,14 @@ class Reading:
         self.changed: Attributes | None = None
         self.changed_us = 0
         self.assigned: tuple[int, str] | None = None
+        if timeline.carried is not None:
+            self._go_on_from(timeline.carried)
+
+    def _go_on_from(self, carried: Carried) -> None:
+        """A contact whose facts are forgotten was closed; its cycles count on."""
+        self.cycles.update({target: carried.cycles.get(target, 0) for target in TARGETS})
+        self.written = self.resolved = True
+        self.answered_us = carried.answered_us
 
     def read(self, watch: Watch | None = None) -> None:
         end = self.timeline.end
@@ -362,6 +371,7 @@ class Reading:
             wake_us=min(wakes, default=None),
             uncovered=sum(running.policy is None for running in self.clocks),
             attributes=self.attributes,
+            answered_us=self.answered_us,
         )
 
     def _finished(self, running: Running, policy: Policy, now_us: int) -> Clock:
@@ -449,6 +459,9 @@ def first_attributes(timeline: Timeline, tier: Tier) -> Attributes:
     if timeline.opened is not None:
         data = timeline.opened.data
         return Attributes(data["channel"], data.get("priority") or NORMAL, data.get("queue"), tier.tier, tier.kind)
+    if timeline.carried is not None:
+        left = timeline.carried
+        return Attributes(left.channel, left.priority, left.queue, tier.tier, tier.kind)
     first = next((f for f in timeline.facts if f.is_customer_message), None)
     channel = first.data.get("channel") if first else None
     return Attributes(channel or OTHER, NORMAL, None, tier.tier, tier.kind)

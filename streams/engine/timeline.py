@@ -142,6 +142,19 @@ def is_inbound_bounce(item: Fact) -> bool:
     return item.type == BOUNCED and item.data["direction"] == "inbound"
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What is kept of a contact that was closed and whose facts are forgotten: how far its cycles counted,
+    since when it had been answered, and its attributes. `until_us` is its last fact."""
+
+    until_us: int
+    cycles: Mapping[str, int]
+    answered_us: int | None
+    channel: str
+    priority: str
+    queue: str | None
+
+
 @dataclass(slots=True)
 class Contact:
     """A contact's own facts in order, each `source` + `id` once."""
@@ -149,6 +162,7 @@ class Contact:
     contact_id: str
     customer_id: str
     facts: list[Fact] = field(default_factory=list)
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +187,7 @@ class Timeline:
     opened: Fact | None = None
     merged_into: str | None = None
     joined: bool = False  # another contact was merged into this one
+    carried: Carried | None = None
 
 
 def in_order(facts: Iterable[Fact]) -> list[Fact]:
@@ -217,6 +232,7 @@ def _alone(contact: Contact) -> Timeline:
         taken_back(facts),
         _end_of(contact.facts, None),
         _first_opened(contact.facts),
+        carried=contact.carried,
     )
 
 
@@ -349,6 +365,7 @@ def _gathered(contact: Contact, merges: _Merges) -> Timeline:
         _end_of(contact.facts, None),
         _first_opened(contact.facts),
         joined=contact.contact_id in merges.members,
+        carried=contact.carried,
     )
 
 
