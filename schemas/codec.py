@@ -29,6 +29,8 @@ def decode(value: bytes | None, headers: Headers = ()) -> Event | Refusal:
     if len(value) > RECORD_BYTES_MAX:
         detail = f"found {len(value)} bytes, wanted at most {RECORD_BYTES_MAX}"
         return Refusal(reason=Reason.RECORD_TOO_LARGE, detail=detail)
+    if (b"NaN" in value or b"Infinity" in value) and not _is_json(value):
+        return _refusal_of_broken(value)
     if headers and any(name == "ce_specversion" for name, _ in headers):
         return _decode_binary(value, headers)
     if b'"specversion"' not in value:
@@ -47,6 +49,15 @@ def decode_from_outside(value: bytes | None, headers: Headers = ()) -> Event | R
     return event
 
 
+def _is_json(value: bytes) -> bool:
+    """Whether it is JSON by RFC 8259: pydantic takes NaN and Infinity too, in fields that it ignores."""
+    try:
+        orjson.loads(value.removeprefix(BOM))
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
 def _decode_binary(value: bytes, headers: Headers) -> Event | Refusal:
     try:
         envelope: dict[str, Any] = {
@@ -57,7 +68,10 @@ def _decode_binary(value: bytes, headers: Headers) -> Event | Refusal:
         return Refusal(reason=Reason.BROKEN_ENCODING, detail=f"found a header that is not UTF-8: {broken.reason}")
     except orjson.JSONDecodeError:
         return _refusal_of_broken(value)
-    whole = orjson.dumps(envelope)
+    try:
+        whole = orjson.dumps(envelope)
+    except orjson.JSONEncodeError:
+        return Refusal(reason=Reason.BROKEN_JSON, detail="data: found values nested too deeply", field="data")
     try:
         return EVENT.validate_json(whole)
     except ValidationError as invalid:

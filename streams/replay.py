@@ -6,6 +6,7 @@ is forgotten, every outcome has revision 1 (CONTRACT.md section 5).
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from schemas.codec import decode_from_outside
+from schemas.codec import BOM, decode_from_outside
 from schemas.policies import TARGETS
 from schemas.refusals import Reason, Refusal
 from streams.engine import timeline as facts
@@ -147,7 +148,13 @@ def _ties_by_content(ordered: list[_Read]) -> list[_Read]:
 
 
 def _canonical(value: bytes) -> bytes:
-    return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
+    """The content whatever its blanks and the order of its keys. Numbers beyond a double stay text."""
+    value = value.removeprefix(BOM)
+    try:
+        return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:
+        content = json.loads(value, parse_int=str, parse_float=str)
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _first_opener_holds(taken: list[_Read], refused: list[Refused]) -> list[_Read]:

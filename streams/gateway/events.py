@@ -131,7 +131,7 @@ def _after_blank(text: str, position: int) -> int:
 
 
 def _accepted(value: bytes, headers: Headers, rules: Rules) -> Publish | Refusal | list[Refusal]:
-    event = _decoded(value, headers)
+    event = decode_from_outside(value, headers)
     if isinstance(event, Refusal):
         return _every_fault(value, headers, event) if event.reason in _OF_A_FIELD else event
     refusal = _against_time(event, rules)
@@ -144,13 +144,6 @@ def _accepted(value: bytes, headers: Headers, rules: Rules) -> Publish | Refusal
         field="data.customer_id",
     )
     return [found for found in (refusal, missing if customer_id is None else None) if found]
-
-
-def _decoded(value: bytes, headers: Headers) -> Event | Refusal:
-    try:
-        return decode_from_outside(value, headers)
-    except orjson.JSONEncodeError:
-        return Refusal(reason=Reason.INVALID_FIELD, detail="data: found values nested too deeply", field="data")
 
 
 def _every_fault(value: bytes, headers: Headers, first: Refusal) -> list[Refusal]:

@@ -246,3 +246,25 @@ def test_whatever_stands_in_a_field_an_event_or_a_refusal_comes_back(
 def test_no_bytes_raise(record: bytes, headers: list[tuple[str, bytes]]) -> None:
     decode(record, headers)
     decode(b'{"specversion":' + record, headers)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_json_has_no_word_for_is_broken_json_also_in_a_field_that_nobody_reads(number: str) -> None:
+    whole = json.dumps(structured("message.received"))
+    assert refused(f'{whole[:-1]}, "extra": {number}}}'.encode()).reason == Reason.BROKEN_JSON
+    headers = [(name, content.encode()) for name, content in binary("message.received")[0].items()]
+    assert refused(f'{{"customer_id": "c", "extra": {number}}}'.encode(), headers).reason == Reason.BROKEN_JSON
+
+
+def test_a_text_may_speak_of_nan_and_infinity() -> None:
+    told = written("contact.opened", ("data", "summary"), "NaN of Infinity")
+    assert not isinstance(decode(told), Refusal)
+
+
+@pytest.mark.parametrize("depth", [210, 260, 900, 1_100])
+def test_data_nested_too_deeply_is_refused_in_either_mode(depth: int) -> None:
+    nested = b'{"customer_id": "c", "extra": ' + b"[" * depth + b"]" * depth + b"}"
+    headers = [(name, content.encode()) for name, content in binary("message.received")[0].items()]
+    assert refused(nested, headers).reason == Reason.BROKEN_JSON
+    whole = json.dumps({**structured("message.received"), "data": 0}).replace('"data": 0', f'"data": {nested.decode()}')
+    assert refused(whole.encode()).reason == Reason.BROKEN_JSON
