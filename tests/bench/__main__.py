@@ -1,7 +1,7 @@
 """`python -m tests.bench [--quick] [NAME...]`: one JSON object a line, with what it ran on.
 
-A part is a module with `run(quick) -> Iterator[dict]` that yields name, value, unit and, where there is one,
-baseline and ratio. Here stands which part measures what; measuring does not belong here.
+A part is a module with `run(quick) -> Iterator[dict]` that yields name, value (None beside an `error` where the work
+was not done rightly), unit and, where there is one, baseline and ratio. Here stands which part measures what; measuring does not belong here.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any, Final
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tests.bench.calendar": ("calendar_due_us", "calendar_elapsed_us"),
+    "tests.bench.kafka_throughput": ("kafka_events_per_cpu_second",),
+    "tests.bench.throughput": ("sqlite_events_per_cpu_second", "scaling_10x"),
 }
 """By module: the names that it measures."""
 
@@ -55,6 +57,7 @@ def ran_on() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
     }
 
 

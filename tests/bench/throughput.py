@@ -1,0 +1,91 @@
+"""Events per CPU second of the whole engine on the embedded broker, and what ten times the contacts change.
+
+All that a week's events need is counted: wake-ups, state, publishing, committing, but only the events are divided by
+it. Producing and checking happen outside of the process that is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from schemas.topics import CONTACT_EVENTS, TOPICS
+from streams import settings
+from streams.transport import open_log, topic_specs
+from tests.bench import workload
+from tests.bench.child import child
+from tests.bench.truth import WrongError, must_hold
+from tests.bench.worker import steps
+from tests.bench.workload import Told
+
+CONTACTS: Final = 60_000
+QUICK_CONTACTS: Final = 5_000
+Figure = dict[str, Any]
+
+
+def run(quick: bool) -> Iterator[Figure]:
+    """`sqlite_events_per_cpu_second`, and `scaling_10x`: the same figure over that with a tenth of the contacts."""
+    contacts = QUICK_CONTACTS if quick else CONTACTS
+    many = _on_sqlite(contacts)
+    yield many
+    yield _scaling(many, _on_sqlite(contacts // 10))
+
+
+def _on_sqlite(contacts: int) -> Figure:
+    told = workload.week(contacts)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/log.sqlite3"
+        asyncio.run(fill(url, told))
+        return {**measured("sqlite_events_per_cpu_second", url, told), "target": 10_000}
+
+
+def _scaling(many: Figure, few: Figure) -> Figure:
+    figure: Figure = {"name": "scaling_10x", "unit": "ratio", "target": 0.9, "value": None}
+    if many["value"] is None or few["value"] is None:
+        return {**figure, "error": many.get("error") or few.get("error")}
+    sizes = {"contacts": many["contacts"], "contacts_before": few["contacts"]}
+    return {**figure, **sizes, "value": round(many["value"] / few["value"], 2)}
+
+
+def measured(name: str, url: str, told: Sequence[Told]) -> Figure:
+    """The figure of one worker that does all of `told`; its value is None where it did not do so rightly."""
+    told_by_partition = workload.records(told, workload.transport().partitions)
+    with child(
+        "tests.bench.worker", url=url, prefix="", configuration=workload.CONFIGURATION.decode(),
+        start=workload.START.isoformat(), until=workload.UNTIL.isoformat(), steps=steps(told_by_partition),
+    ) as worker:  # fmt: skip
+        found = worker.answer()
+    figure: Figure = {"name": name, "value": round(len(told) / found["cpu_seconds"]), "unit": "events/CPU s"}
+    figure |= {"events": len(told), "contacts": found["contacts"]}
+    try:
+        figure["records"] = asyncio.run(_checked(url, told))
+    except WrongError as wrong:
+        figure |= {"value": None, "error": str(wrong)}
+    return figure
+
+
+async def fill(url: str, told: Sequence[Told]) -> None:
+    """Creates all topics and appends the events."""
+    transport = workload.transport()
+    client = open_log(url, transport)
+    await client.start()
+    try:
+        await client.ensure_topics(topic_specs(TOPICS, transport), transport.replication_factor)
+        for some in workload.slices(told):
+            await client.append(CONTACT_EVENTS.name, workload.records(some, transport.partitions))
+    finally:
+        await client.close()
+
+
+async def _checked(url: str, told: Sequence[Told]) -> int:
+    """How many records the worker has handled, wake-ups included. Raises `WrongError`."""
+    client = open_log(url, workload.transport())
+    await client.start()
+    try:
+        configuration = settings.parse(workload.CONFIGURATION, file="bench")
+        await must_hold(client, "", configuration, [one.value for one in told], workload.UNTIL)
+        return sum((await client.end_offsets(CONTACT_EVENTS.name)).values())
+    finally:
+        await client.close()
