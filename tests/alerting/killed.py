@@ -35,6 +35,8 @@ async def main(folder: Path, spec: AlertsSpec, records: list[Any], calls: int | 
         while calm < 5:
             await asyncio.sleep(0.05)
             calm = calm + 1 if _quiet(found) else 0
+        recorded = {(alert["contact_id"], alert["kind"], alert["state"]) for alert in await found.read("alerts")}
+        (folder / "recorded.json").write_bytes(orjson.dumps(sorted(recorded)))
         print("quiet", flush=True)
         await asyncio.Event().wait()
 

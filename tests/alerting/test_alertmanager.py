@@ -24,7 +24,7 @@ pytestmark = pytest.mark.alertmanager
 
 async def until(true: Callable[[], object], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(true):  # noqa: ASYNC110  # a server tells nobody
+        while not await asyncio.to_thread(true):  # a server tells nobody
             await asyncio.sleep(0.1)
 
 

@@ -35,7 +35,7 @@ def settings() -> TransportSettings:
 
 async def until(true: Callable[[], object], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110  # what is waited for tells nobody
+        while not true():  # what is waited for tells nobody
             await asyncio.sleep(0.02)
 
 

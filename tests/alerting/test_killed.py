@@ -94,6 +94,16 @@ def spec_of(*receivers: dict[str, Any]) -> Any:
     }
 
 
+def check_recorded(worker: Killed, records: list[dict[str, Any]]) -> None:
+    """Topic `alerts` holds every change of every contact, told or not."""
+    kinds = {"at_risk": "at_risk", "overdue": "breach", "escalated": "escalation", "ended": "escalation"}
+    wanted = {
+        (record["contact_id"], kinds[record["stage"]], "resolved" if record["stage"] == "ended" else "firing")
+        for record in records
+    }
+    assert {tuple(one) for one in orjson.loads((worker.folder / "recorded.json").read_bytes())} == wanted
+
+
 def check_told(hook: Receiver, contacts: int) -> None:
     """What a receiver that removes repeats by `webhook-id` has heard of each contact."""
     heard: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -121,7 +131,8 @@ def check_told(hook: Receiver, contacts: int) -> None:
 def test_killed_at_random_instants_it_tells_each_page_and_its_end_once(tmp_path: Path, hook: Receiver) -> None:
     randomly = random.Random(20)
     moods = [Answer(status=503), Answer(status=500), Answer(status=429, retry_after="0"), Reset(), Stall(seconds=0.1)]
-    worker = Killed(tmp_path / "worker", spec_of(webhook(hook.url)), histories("random"))
+    records = histories("random")
+    worker = Killed(tmp_path / "worker", spec_of(webhook(hook.url)), records)
     for _ in range(KILLS):
         worker.start()
         hook.next(*randomly.choices(moods, k=5))
@@ -131,6 +142,7 @@ def test_killed_at_random_instants_it_tells_each_page_and_its_end_once(tmp_path:
     assert worker.hears(b"quiet")
     worker.kill()
     check_told(hook, CONTACTS)
+    check_recorded(worker, records)
 
 
 @pytest.mark.slow
@@ -140,7 +152,8 @@ def test_killed_after_any_step_it_tells_each_page_and_its_end_once(tmp_path: Pat
     while not finished:
         calls += 1
         hook.forget()
-        worker = Killed(tmp_path / f"after-{calls}", spec_of(webhook(hook.url)), histories(f"step{calls}", 2))
+        records = histories(f"step{calls}", 2)
+        worker = Killed(tmp_path / f"after-{calls}", spec_of(webhook(hook.url)), records)
         worker.start(calls)
         finished = worker.hears(b"quiet")
         worker.kill()
@@ -148,6 +161,7 @@ def test_killed_after_any_step_it_tells_each_page_and_its_end_once(tmp_path: Pat
         assert worker.hears(b"quiet")
         worker.kill()
         check_told(hook, 2)
+        check_recorded(worker, records)
     assert calls > 10
 
 

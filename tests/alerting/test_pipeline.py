@@ -48,7 +48,7 @@ def hook() -> Iterator[Receiver]:
 
 async def until(true: Callable[[], object], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110  # what is waited for tells nobody
+        while not true():  # what is waited for tells nobody
             await asyncio.sleep(0.01)
 
 
