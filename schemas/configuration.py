@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.alerts import Kind, Severity
 from schemas.events import Channel, Id
@@ -113,7 +114,8 @@ class AlertsSpec(Strict):
         used = [name for route in self.routes for name in route.receivers]
         used += [name for step in self.escalations for name in step.receivers or ()]
         if unknown := sorted(set(used) - set(names)):
-            raise ValueError(f"found receivers {unknown}, wanted some of {names}")
+            found = {"found": str(unknown), "wanted": str(names)}
+            raise PydanticCustomError("unknown_receiver", "found receivers {found}, wanted some of {wanted}", found)
         return self
 
 

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from schemas.codec import BOM, refusal_of
 from schemas.customers import Customer
 from schemas.refusals import Reason, Refusal
+from streams import yaml_text
 from streams.replay import Line, Refused
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -160,8 +161,8 @@ def _json_records(name: str, text: str) -> Iterator[_Record | Refused]:
 
 def _yaml_records(name: str, text: str) -> Iterator[_Record | Refused]:
     try:
-        content = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as broken:
+        content = yaml_text.load(text)
+    except (yaml.YAMLError, ValueError) as broken:
         return iter([_refused(name, Reason.BROKEN_JSON, " ".join(str(broken).split()))])
     return _listed(name, content)
 

@@ -6,7 +6,7 @@ The record itself is `schemas.configuration`. Here are only reading, line number
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from schemas.configuration import Configuration
 from schemas.policies import Span, parse_span
+from streams import yaml_text
 from streams.engine.calendar import SECOND_US
 from streams.engine.policy import Escalation, Policies, compile_policies
 from streams.transport import TransportSettings
@@ -65,9 +66,10 @@ def parse(content: bytes, *, file: str, environment: Mapping[str, str] | None = 
         what = f"found {len(content)} bytes, wanted at most {CONFIGURATION_BYTES_MAX}"
         raise ConfigurationError([Fault(file, 0, "", what)])
     try:
-        node = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.CSafeLoader)
+        node = yaml_text.compose(content.decode("utf-8-sig"))
     except UnicodeDecodeError as broken:
-        raise ConfigurationError([Fault(file, 0, "", f"is not UTF-8 (at byte {broken.start})")]) from None
+        line = content.count(b"\n", 0, broken.start) + 1
+        raise ConfigurationError([Fault(file, line, "", f"is not UTF-8 (at byte {broken.start})")]) from None
     except yaml.YAMLError as broken_yaml:
         raise ConfigurationError([_yaml_fault(file, broken_yaml)]) from None
     source = _Source(file, node)
@@ -118,13 +120,14 @@ class _Source:
         if not isinstance(self.node, yaml.MappingNode):
             self.faults.append(Fault(self.file, 1, "", "found no mapping, wanted calendars:, policies:, alerts: …"))
             return {}
-        self._refuse_doubled_keys(self.node, [])
+        self._refuse_doubled_keys(self.node, [], set())
         try:
             constructed = yaml.CSafeLoader("").construct_document(self.node)
         except (yaml.YAMLError, ValueError) as broken:
             self.faults.append(_yaml_fault(self.file, broken))
             return {}
-        return constructed if isinstance(constructed, dict) else {}
+        # a section whose lines are all commented out is one that is not there
+        return {key: value for key, value in constructed.items() if value is not None}
 
     def fault(self, location: Location, what: str) -> Fault:
         return Fault(self.file, self._line(location), ".".join(map(str, location)), what)
@@ -138,21 +141,23 @@ class _Source:
             node, line = found
         return line
 
-    def _refuse_doubled_keys(self, node: yaml.Node, location: list[str | int]) -> None:
+    def _refuse_doubled_keys(self, node: yaml.Node, location: list[str | int], seen: set[int]) -> None:
+        if id(node) in seen:  # an alias: said where it stands first
+            return
+        seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                self._refuse_doubled_keys(item, [*location, index])
+                self._refuse_doubled_keys(item, [*location, index], seen)
         if not isinstance(node, yaml.MappingNode):
             return
-        seen: set[str] = set()
+        keys: set[str] = set()
         for key, value in node.value:
             name = str(key.value)
-            if name in seen:
+            if name in keys:
                 what = f"found {name!r} twice, wanted each key once"
-                where = ".".join(map(str, [*location, name]))
-                self.faults.append(Fault(self.file, key.start_mark.line + 1, where, what))
-            seen.add(name)
-            self._refuse_doubled_keys(value, [*location, name])
+                self.faults.append(Fault(self.file, key.start_mark.line + 1, _dotted([*location, name]), what))
+            keys.add(name)
+            self._refuse_doubled_keys(value, [*location, name], seen)
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, int] | None:
@@ -176,16 +181,22 @@ def _validated(document: dict[str, Any], source: _Source, origins: Mapping[str, 
         return Configuration.model_validate(document)
     except ValidationError as invalid:
         for error in invalid.errors(include_url=False):
+            if error["type"] == "unknown_receiver":  # said below, with its line
+                continue
             location = _without_union_tags(error["loc"], document)
             what = error["msg"].removeprefix("Value error, ")
             if error["type"] == "extra_forbidden":
                 what = "found an unknown key; look for a spelling mistake"
             if location and location[-1] == "[key]":
                 location = location[:-1]
-            variable = next((name for prefix, name in origins.items() if _dotted(location).startswith(prefix)), None)
+            variable = next((name for path, name in origins.items() if _is_in(path, _dotted(location))), None)
             fault = source.fault(location, what)
             source.faults.append(Fault(variable, 0, fault.where, what) if variable else fault)
         return None
+
+
+def _is_in(path: str, where: str) -> bool:
+    return where == path or where.startswith(f"{path}.")
 
 
 def _dotted(location: Location) -> str:
@@ -208,25 +219,41 @@ def _without_union_tags(location: Location, document: Any) -> list[str | int]:
 
 
 def _override(document: dict[str, Any], environment: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
-    """Put `HEARDBACK_LIMITS__LATE_AFTER=10d` at `limits.late_after`; returns which path came from where."""
+    """Put `HEARDBACK_LIMITS__LATE_AFTER=10d` at `limits.late_after`; returns which path came from where. An
+    empty variable is one that is not set."""
     origins = {}
     for name in sorted(environment):
         path = name.removeprefix(ENVIRONMENT_PREFIX).split("__")
-        if not name.startswith(ENVIRONMENT_PREFIX) or path[0] not in SECTIONS or len(path) == 1:
+        if not name.startswith(ENVIRONMENT_PREFIX) or len(path) == 1 or not environment[name]:
             continue
-        try:
-            value = yaml.safe_load(environment[name])
-        except yaml.YAMLError as broken:
-            faults.append(Fault(name, 0, "", f"is not valid YAML: {str(broken).splitlines()[0]}"))
+        if path[0] not in SECTIONS:
+            known = ", ".join(f"{ENVIRONMENT_PREFIX}{section}__…" for section in SECTIONS)
+            faults.append(Fault(name, 0, "", f"found no section {path[0].lower()!r}, wanted one of {known}"))
             continue
-        here: Any = document
         keys = [part.lower() for part in path]
-        for key in keys[:-1]:
-            here = here.setdefault(key, {}) if isinstance(here, dict) else {}
-        if isinstance(here, dict):
-            here[keys[-1]] = value
-        origins[".".join(keys)] = name
+        try:
+            _put(document, keys, yaml_text.load(environment[name]))
+        except yaml.YAMLError as broken:
+            faults.append(Fault(name, 0, "", _yaml_fault("", broken).what))
+        except (ValueError, LookupError, TypeError):
+            faults.append(
+                Fault(name, 0, _dotted(keys), "found no place for it, wanted a setting that the file may have")
+            )
+        origins[_dotted(keys)] = name
     return origins
+
+
+def _put(document: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """Raises LookupError, TypeError and ValueError where the document has no such place."""
+    here: Any = document
+    for key in keys[:-1]:
+        here = here[int(key)] if isinstance(here, list) else here.setdefault(key, {})
+    if isinstance(here, list):
+        here[int(keys[-1])] = value
+    elif isinstance(here, dict):
+        here[keys[-1]] = value
+    else:
+        raise TypeError(keys)
 
 
 def _across_sections(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
@@ -245,7 +272,26 @@ def _across_sections(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
                     (("policies", index, "name"), f"found {identity[0]!r} twice from the same day, wanted once")
                 )
             seen.add(identity)
-    return found
+    alerts = document.get("alerts")
+    return found + (list(_of_alerts(alerts)) if isinstance(alerts, dict) else [])
+
+
+def _of_alerts(alerts: dict[str, Any]) -> Iterator[tuple[Location, str]]:
+    """Receivers that routes and escalations name and nobody defines."""
+    defined = [one for one in _listed(alerts.get("receivers")) if isinstance(one, dict)]
+    known = {str(one.get("name", one.get("type"))) for one in defined}
+    for section in ("escalations", "routes"):
+        for index, step in enumerate(_listed(alerts.get(section))):
+            names = step.get("receivers") if isinstance(step, dict) else None
+            for number, name in enumerate(_listed(names)):
+                if isinstance(name, str) and name not in known:
+                    wanted = ", ".join(sorted(known)) or "none is defined"
+                    where = ("alerts", section, index, "receivers", number)
+                    yield where, f"found {name!r}, wanted one of the receivers ({wanted})"
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _of_policy(policy: dict[str, Any], calendars: dict[str, Any]) -> list[tuple[Location, str]]:
