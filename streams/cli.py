@@ -18,6 +18,7 @@ import typer
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 from streams import settings
+from streams.commands import dead_letters
 from streams.commands.arguments import DATA, FAILED, Broker, DataFolder, an_instant, broker_url, failed, wrong
 
 app = typer.Typer(
@@ -290,6 +291,14 @@ def schema(
         typer.echo(f"heardback: {unwritable.filename}: {unwritable.strerror}", err=True)
         raise typer.Exit(FAILED) from None
     typer.echo(f"{out}: {len(written)} documents")
+
+
+app.add_typer(
+    dead_letters.app,
+    name="dead-letters",
+    help="What was refused, why, and putting it back.",
+    epilog="Example: heardback dead-letters list --reason naive_instant",
+)
 
 
 if __name__ == "__main__":
