@@ -56,10 +56,7 @@ def explanation(
     except NeverOpens as never:
         raise CannotExplain(str(never)) from None
     if found is None:
-        since = instant_text(min(_heard_of(contact_id, group)))
-        raise CannotExplain(
-            f"contact {contact_id} was first heard of at {since}, nothing was known of it at {instant_text(now_us)}"
-        )
+        raise CannotExplain(_nothing_known(contact_id, min(_heard_of(contact_id, group)), now_us))
     return found
 
 
@@ -68,6 +65,13 @@ def shown(found: Explanation, *, as_json: bool = False, summary: bool = False) -
     if not as_json:
         return to_text(found, summary=summary)
     return orjson.dumps(to_json(found, summary=summary), option=orjson.OPT_INDENT_2).decode()
+
+
+def _nothing_known(contact_id: str, since_us: int, now_us: int) -> str:
+    if since_us <= now_us:
+        return f"contact {contact_id} is only named by a merge that does not hold (C17); nothing happened in it"
+    since, now = instant_text(since_us), instant_text(now_us)
+    return f"contact {contact_id} was first heard of at {since}, nothing was known of it at {now}"
 
 
 def _group_of(contact_id: str, contacts: Mapping[str, Contact]) -> dict[str, Contact] | None:

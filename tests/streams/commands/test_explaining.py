@@ -242,6 +242,17 @@ def test_a_contact_that_is_known_only_by_a_merge_is_explained(tmp_path: Path) ->
     assert [(one["contact_id"], one["counts_as"]) for one in found["events"]] == [("T-1", "customer_message")]
 
 
+def test_a_contact_named_only_by_a_merge_that_does_not_hold_is_wrong_input(tmp_path: Path) -> None:
+    events = [
+        event(1, "2026-11-16T10:00:00Z", "T-1", "contact.opened", {"channel": "ticket", "customer_id": "c-17"}),
+        event(2, "2026-11-16T10:05:00Z", "T-1", "contact.merged", {"into": "T-2"}),
+        event(3, "2026-11-16T10:06:00Z", "T-1", "contact.merged", {"into": "T-3"}),
+    ]
+    done = heardback("explain", "T-3", "--from", replay_of(events, tmp_path))
+    assert done.exit_code == 2
+    assert "a merge that does not hold" in done.stderr
+
+
 def test_the_same_input_in_any_order_leaves_the_same_bytes(tmp_path: Path) -> None:
     shuffled = random.Random(7).sample([*STORIES, *STORIES[:3]], k=len(STORIES) + 3)
     kept = []

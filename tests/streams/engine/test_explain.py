@@ -385,7 +385,9 @@ def test_the_stretches_add_up_to_the_figures_of_the_outcome_whatever_happened(se
     for group in replay.groups(result.contacts):
         for contact_id in _named(group):
             explanation = explain(contact_id, group, policies, lambda c: result.tiers.get(c, ()), result.until_us)
-            assert explanation is not None
+            if explanation is None:
+                assert contact_id not in group  # named by a merge that does not hold
+                continue
             for one in explanation.clocks:
                 _adds_up(one)
             assert {one.target for one in explanation.absences} == _missing(explanation)
