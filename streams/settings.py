@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -20,7 +20,9 @@ from schemas.policies import Span, parse_span
 from streams import yaml_text
 from streams.engine.calendar import SECOND_US
 from streams.engine.policy import Escalation, Policies, compile_policies
-from streams.transport import TransportSettings
+
+if TYPE_CHECKING:
+    from streams.transport import TransportSettings
 
 ENVIRONMENT_PREFIX: Final = "HEARDBACK_"
 SECTIONS: Final = ("CALENDARS", "POLICIES", "ALERTS", "REPORT", "LIMITS", "BROKER")
@@ -94,6 +96,8 @@ def policies_of(configuration: Configuration) -> Policies:
 
 def transport_of(configuration: Configuration) -> TransportSettings:
     """How a worker talks to its broker. The request timeout stays below the session timeout."""
+    from streams.transport import TransportSettings  # brokers take half a second that `check` need not wait for
+
     spec = configuration.broker
     return TransportSettings(
         partitions=spec.partitions,
