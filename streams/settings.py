@@ -1,13 +1,12 @@
 """Reading `heardback.yaml` and the environment: every fault at once, with file and line.
 
 The record itself is `schemas.configuration`. Here are only reading, line numbers, overriding by
-`HEARDBACK_…` variables and the checks that need two sections at once.
+`HEARDBACK_…` variables; what two sections say together is checked in `streams.consistency`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +15,8 @@ import yaml
 from pydantic import ValidationError
 
 from schemas.configuration import Configuration
-from schemas.policies import Span, parse_span
 from streams import yaml_text
+from streams.consistency import NEVER_OPENS, Location, across_sections, never_open
 from streams.engine.calendar import SECOND_US
 from streams.engine.policy import Escalation, Policies, compile_policies
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX: Final = "HEARDBACK_"
 SECTIONS: Final = ("CALENDARS", "POLICIES", "ALERTS", "REPORT", "LIMITS", "BROKER")
 CONFIGURATION_BYTES_MAX: Final = 5_000_000
-Location = Sequence[str | int]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +46,7 @@ class ConfigurationError(ValueError):
     """The configuration cannot be used; `faults` has every mistake, in the order of the lines."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = sorted(faults)
+        self.faults = sorted(set(faults))  # `mon-fri` is one mistake, not five
         super().__init__("\n".join(map(str, self.faults)))
 
 
@@ -78,7 +76,9 @@ def parse(content: bytes, *, file: str, environment: Mapping[str, str] | None = 
     document = source.document()
     origins = _override(document, environment or {}, source.faults)
     configuration = _validated(document, source, origins)
-    source.faults += [source.fault(*found) for found in _across_sections(document)]
+    source.faults += [source.fault(*found) for found in across_sections(document)]
+    if configuration is not None:
+        source.faults += [source.fault(("calendars", name), NEVER_OPENS) for name in never_open(configuration)]
     if source.faults or configuration is None:
         raise ConfigurationError(source.faults)
     return configuration
@@ -258,78 +258,3 @@ def _put(document: dict[str, Any], keys: Sequence[str], value: Any) -> None:
         here[keys[-1]] = value
     else:
         raise TypeError(keys)
-
-
-def _across_sections(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
-    """What needs two sections at once; looked up in the raw document, so that it is said together with
-    everything else."""
-    found: list[tuple[Location, str]] = []
-    calendars, policies = document.get("calendars"), document.get("policies")
-    calendars = calendars if isinstance(calendars, dict) else {}
-    seen: set[tuple[str, str]] = set()
-    for index, policy in enumerate(policies if isinstance(policies, list) else []):
-        if isinstance(policy, dict):
-            found += [((("policies", index, *where)), what) for where, what in _of_policy(policy, calendars)]
-            identity = (str(policy.get("name")), str(policy.get("effective_from")))
-            if identity in seen:
-                found.append(
-                    (("policies", index, "name"), f"found {identity[0]!r} twice from the same day, wanted once")
-                )
-            seen.add(identity)
-    alerts = document.get("alerts")
-    return found + (list(_of_alerts(alerts)) if isinstance(alerts, dict) else [])
-
-
-def _of_alerts(alerts: dict[str, Any]) -> Iterator[tuple[Location, str]]:
-    """Receivers that routes and escalations name and nobody defines."""
-    defined = [one for one in _listed(alerts.get("receivers")) if isinstance(one, dict)]
-    known = {str(one.get("name", one.get("type"))) for one in defined}
-    for section in ("escalations", "routes"):
-        for index, step in enumerate(_listed(alerts.get(section))):
-            names = step.get("receivers") if isinstance(step, dict) else None
-            for number, name in enumerate(_listed(names)):
-                if isinstance(name, str) and name not in known:
-                    wanted = ", ".join(sorted(known)) or "none is defined"
-                    where = ("alerts", section, index, "receivers", number)
-                    yield where, f"found {name!r}, wanted one of the receivers ({wanted})"
-
-
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _of_policy(policy: dict[str, Any], calendars: dict[str, Any]) -> list[tuple[Location, str]]:
-    name = policy.get("calendar")
-    if not isinstance(name, str):
-        return []
-    if name not in calendars:
-        known = ", ".join(map(str, calendars)) or "none is defined"
-        return [(("calendar",), f"found {name!r}, wanted one of the calendars ({known})")]
-    calendar = calendars[name]
-    if not isinstance(calendar, dict) or calendar.get("always_open"):
-        return []
-    return [(where, _no_days(span, name)) for where, span in _spans(policy) if span.calendar_days]
-
-
-def _spans(policy: Mapping[str, Any]) -> list[tuple[Location, Span]]:
-    written: list[tuple[Location, object]] = [(("dead_end_after",), policy.get("dead_end_after"))]
-    tables: list[tuple[Location, object]] = [(("targets",), policy.get("targets"))]
-    by_priority = policy.get("priority_targets")
-    if isinstance(by_priority, dict):
-        tables += [(("priority_targets", priority), targets) for priority, targets in by_priority.items()]
-    for where, targets in tables:
-        written += [((*where, name), value) for name, value in targets.items()] if isinstance(targets, dict) else []
-    spans: list[tuple[Location, Span]] = []
-    for where, value in written:
-        with suppress(ValueError):  # said by the record itself
-            spans.append((where, parse_span(value)))
-    return spans
-
-
-def _no_days(span: Span, calendar: str) -> str:
-    days, rest = divmod(span.seconds, 86_400)
-    hours = f"{days * 8}h" if not rest else f"{days * 8 + rest // 3_600}h"
-    return (
-        f"found days on calendar {calendar!r}, which is not always open; write working days ({max(days, 1)}wd: due at "
-        f"the end of that open day) or open time (such as {hours})"
-    )

@@ -266,4 +266,4 @@ def test_a_wrong_configuration_or_instant_or_broker_is_said(embedded: Desk, tmp_
     (tmp_path / "h.yaml").write_text("broker: {topic_prefix: 7}\n", encoding="utf-8")
     assert embedded.run("list", "--config", tmp_path / "h.yaml").exit_code == 2
     assert "wanted an instant with a zone" in embedded.run("list", "--since", "yesterday").stderr
-    assert Desk("amqp://x", "").run("list").exit_code == 1
+    assert "wanted a broker as sqlite:///PATH" in Desk("amqp://x", "").run("list").stderr
