@@ -121,19 +121,22 @@ def _customer_records(name: str, content: bytes) -> Iterator[_Record | Refused]:
 
 def _csv_records(name: str, text: str) -> Iterator[_Record | Refused]:
     rows = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        for row in rows:
-            where = f"{name}:{rows.line_num}"
-            if None in row:
-                yield _refused(where, Reason.BROKEN_ROW, "found more values than the header has columns")
-                continue
-            content: dict[str, Any] = {key: value for key, value in row.items() if value not in (None, "")}
-            if "identities" in content:
-                content["identities"] = [part.strip() for part in content["identities"].split(";") if part.strip()]
-            yield Line(where, b""), content
-    except csv.Error as broken:
-        detail = f"the rest cannot be read: {broken}"
-        yield _refused(f"{name}:{rows.line_num}", Reason.BROKEN_ROW, detail)
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as broken:
+            yield _refused(f"{name}:{rows.reader.line_num}", Reason.BROKEN_ROW, str(broken))
+            continue
+        where = f"{name}:{rows.line_num}"
+        if None in row:
+            yield _refused(where, Reason.BROKEN_ROW, "found more values than the header has columns")
+            continue
+        content: dict[str, Any] = {key: value for key, value in row.items() if value not in (None, "")}
+        if "identities" in content:
+            content["identities"] = [part.strip() for part in content["identities"].split(";") if part.strip()]
+        yield Line(where, b""), content
 
 
 def _json_lines(name: str, text: str) -> Iterator[_Record | Refused]:
