@@ -86,7 +86,8 @@ class Attempt(Record):
 
 
 class Journey(Record):
-    """All attempts of one customer from the first until a human answered anywhere."""
+    """All attempts of one customer from the first until a human answered anywhere. Without attempts: it no
+    longer exists, since an earlier attempt became known or its contacts moved."""
 
     journey_id: Id
     revision: Annotated[int, Field(ge=1)]

@@ -44,6 +44,10 @@ class Home:
         """Whether merges or links tie contacts of this customer to others."""
         return any(self.headers[name].entangled for name in self.contacts_of.get(customer_id, ()))
 
+    def running(self, customer_id: str) -> bool:
+        """Whether a clock of this customer's contacts runs."""
+        return any(self.headers[name].running for name in self.contacts_of.get(customer_id, ()))
+
     def waiting(self) -> Iterator[Waiting]:
         """Every clock that runs here."""
         for header in list(self.headers.values()):

@@ -57,6 +57,11 @@ class ContactState:
     moved_to: str | None = None
 
     @property
+    def name(self) -> str:
+        """The key in table `contacts`: a copy stands beside the contact itself."""
+        return f"{self.contact.contact_id}\0{self.home}" if self.is_copy else self.contact.contact_id
+
+    @property
     def is_copy(self) -> bool:
         """Kept only because its facts were merged into a contact of another customer."""
         return self.home != self.contact.customer_id
@@ -137,27 +142,27 @@ def running_of(clock: Clock) -> Running:
 
 
 class JourneyState(NamedTuple):
-    """What was last published of a customer's journeys, and when to look again. `ends` has when each
-    ended, so that old ones can be forgotten."""
+    """What was last published of a customer's journeys, and when to look again. `spans` has when each began
+    and ended, so that old ones can be forgotten."""
 
     wake_us: int | None
     woken_us: int
     published: dict[str, Published]
-    ends: dict[str, int | None]
+    spans: dict[str, tuple[int, int | None]]
 
 
 def encode_journeys(state: JourneyState) -> bytes:
     """The value of table `journeys`."""
-    body = [state.woken_us, {key: [*last] for key, last in state.published.items()}, state.ends]
+    body = [state.woken_us, {key: [*last] for key, last in state.published.items()}, state.spans]
     return orjson.dumps(state.wake_us) + b"\n" + orjson.dumps(body)
 
 
 def decode_journeys(value: bytes) -> JourneyState:
     """A customer's journeys from a value of table `journeys`."""
     cut = value.index(b"\n")
-    woken_us, published, ends = orjson.loads(value[cut + 1 :])
+    woken_us, published, spans = orjson.loads(value[cut + 1 :])
     kept = {key: Published(*last) for key, last in published.items()}
-    return JourneyState(orjson.loads(value[:cut]), woken_us, kept, ends)
+    return JourneyState(orjson.loads(value[:cut]), woken_us, kept, {key: tuple(span) for key, span in spans.items()})
 
 
 def journeys_wake(value: bytes) -> int | None:

@@ -45,6 +45,7 @@ GATEWAY: Final = "gateway"
 ROLES: Final = (STREAMS, ALERTING, GATEWAY)
 FIRST_START: Final = b"first-start"
 STALLED_SECONDS_MAX: Final = 120.0
+STOP_SECONDS_MAX: Final = 9.0
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +75,7 @@ class System:
         wake_every_seconds: float = WAKE_EVERY_SECONDS,
     ) -> None:
         self.place = place
+        self._listen = Listen(host=place.host, port=place.port, token=place.token)
         self.configuration = configuration
         self.roles = frozenset(roles)
         self.registry = CollectorRegistry()
@@ -81,7 +83,10 @@ class System:
         self.streams: Streams | None = None
         self.alerting: alerting_app.Alerting | None = None
         self._alerting_runtime: Runtime | None = None
-        self._client: LogClient | None = None
+        self._client = None if STREAMS in self.roles else open_log(place.broker_url, place.transport)
+        self._client_open = False
+        self._customers = Customers()
+        self._follower: asyncio.Task[None] | None = None
         self._http: Server | None = None
         self._stopping = False
         self._starting = "connecting to the broker"
@@ -106,20 +111,35 @@ class System:
 
     async def start(self) -> None:
         """HTTP first, so that it answers while tables recover; then the rest. Raises TransportError."""
-        listen = Listen(host=self.place.host, port=self.place.port, token=self.place.token)
-        self._http = Server(create_http(self._gateway(), listen))
+        self._http = Server(create_http(self._gateway(), self._listen))
         await self._http.start()
         log.info("listening", url=self.url, roles=sorted(self.roles))
         if self.streams is not None:
             self._starting = "recovering contacts"
             await self.streams.start()
+        else:
+            await self._follow_customers()
         if ALERTING in self.roles:
             await self._start_alerting()
         self._starting = ""
 
+    async def _follow_customers(self) -> None:
+        """What stream processors do of themselves: topics checked, customers read and followed."""
+        transport, client = self.place.transport, self._log
+        await client.start()
+        self._client_open = True
+        await client.ensure_topics(topic_specs(TOPICS, transport), transport.replication_factor)
+        topic = transport.topic_prefix + CUSTOMERS.name
+        position = await self._customers.load(client, topic)
+
+        async def nothing(_: set[str]) -> None:
+            """Contacts are the stream processors' business."""
+
+        self._follower = asyncio.create_task(self._customers.follow(client, topic, position, nothing))
+
     async def _start_alerting(self) -> None:
         runtime = create_app("heardback-alerting", self.place.broker_url, topics=TOPICS, settings=self.place.transport)
-        first_start = await self._first_start(runtime)
+        first_start = await self._first_start(runtime.topic_name(POLICIES.name))
         self.alerting = alerting_app.build(
             Transport(runtime=runtime, record=Record, fenced=Fenced),
             self.configuration.alerts,
@@ -134,15 +154,29 @@ class System:
         await self.alerting.start()
 
     async def stop(self) -> None:
-        """Finish what is in hand, commit and leave; a second call leaves at once."""
-        again, self._stopping = self._stopping, True
-        if not again and self.alerting is not None:
+        """Finish what is in hand, commit and leave, within 10 seconds; a second call leaves at once. Raises
+        StopTimedOut where that is not enough: what was in hand is handed out again."""
+        if self._stopping is not None:
+            self._stopping.cancel()
+            return
+        self._stopping = asyncio.create_task(self._stop())
+        await asyncio.wait((self._stopping,), timeout=STOP_SECONDS_MAX)
+        if self._stopping.cancelled():
+            return
+        if not self._stopping.done():
+            self._stopping.cancel()
+            raise StopTimedOut(f"not stopped within {STOP_SECONDS_MAX:g} s; what was in hand is handed out again")
+        self._stopping.result()
+
+    async def _stop(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+        if self.alerting is not None:
             await self.alerting.stop()
-        if self._alerting_runtime is not None:
-            await self._alerting_runtime.stop()
+        await asyncio.gather(*(runtime.stop() for runtime in self._runtimes()[1:]))
         if self.streams is not None:
             await self.streams.stop()
-        if self._client is not None:
+        if self._client is not None and self._client_open:
             await self._client.close()
         if self._http is not None:
             await self._http.stop()

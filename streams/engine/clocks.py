@@ -99,7 +99,8 @@ class Running:
 
 def attributes_at(timeline: Timeline, tiers: Sequence[Tier], at_us: int) -> Attributes:
     """The contact's attributes at that instant, before the changes that happen at it (C21, C22)."""
-    attributes = first_attributes(timeline, tiers[0] if tiers else Tier(0, None, None))
+    in_force = next((tier for tier in reversed(tiers) if tier.since_us < at_us), tiers[0] if tiers else None)
+    attributes = first_attributes(timeline, in_force or Tier(0, None, None))
     for item in timeline.facts:
         if item.at_us >= at_us:
             break

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from schemas.configuration import Limits
 from streams import settings
 from streams.app import Streams
 from streams.metrics import Metrics
@@ -123,7 +124,7 @@ async def test_who_writes_into_a_forgotten_contact_is_owed_the_next_answer_not_a
 async def test_a_late_event_for_a_forgotten_contact_is_refused_by_name(desk: Desk) -> None:
     await _answered_and_closed(desk)
     await desk.pass_time(START + timedelta(hours=25))
-    desk.streams.track._late_us *= 2  # as if the setting had been raised meanwhile
+    desk.streams.track.desk.limits = Limits(late_after="48h")  # as if the setting had been raised meanwhile
     await desk.tell("message.bounced", START + timedelta(minutes=35), direction="outbound", recipient="x@y.example")
     assert await desk.reasons() == [b"contact_forgotten"]
 

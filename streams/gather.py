@@ -1,0 +1,161 @@
+"""The first step of a batch: each record becomes a fact in its contact, a wake-up, a record sent on, or a refusal.
+
+What follows for clocks is decided afterwards, once per contact, in `streams.decide`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.codec import decode
+from schemas.events import WAKE_UP
+from schemas.refusals import Reason, Refusal
+from streams.desk import Desk
+from streams.due import JOURNEYS_OF
+from streams.engine import timeline as facts
+from streams.engine.calendar import SECOND_US, to_us
+from streams.engine.outcome import instant_text
+from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_order
+from streams.moving import MOVED, forward, hops_of, take_in
+from streams.replay import too_large
+from streams.state import ContactState, fact_bytes
+from streams.waking import SOURCE
+from streams.work import Place, Work
+
+HOPS_MAX: Final = 3
+MEASURED_FROM: Final = 100  # below so many facts no contact is too large: a fact has bounded fields
+# What changes a journey: attempts, answers, and what shows that somebody has a form.
+JOURNEYING: Final = frozenset(facts.RANK) - {facts.PAUSED, facts.RESUMED, facts.RESOLVED, facts.CLOSED, facts.RATED}
+
+
+def gather(place: Place, desk: Desk, work: Work) -> None:
+    """Take one record in. Raises RefusedInARowError where it is one refusal too many."""
+    value = place.batch.values[place.index]
+    if place.header(MOVED) is not None:
+        take_in(value, desk, work)
+        return
+    event = decode(value, place.batch.headers[place.index])
+    if isinstance(event, Refusal):
+        work.events["", "refused"] += 1
+        desk.refuse(place, event, work)
+    elif event.type != WAKE_UP:
+        _gather_fact(fact_of(event), event.subject, place, desk, work)
+    elif event.source == SOURCE:
+        work.events[WAKE_UP, "woken"] += 1
+        _wake(event.subject, to_us(event.time), desk, work)
+    else:
+        detail = f"found type {WAKE_UP}, which is internal"
+        work.events[WAKE_UP, "refused"] += 1
+        desk.refuse(place, Refusal(reason=Reason.RESERVED_TYPE, detail=detail, field="type"), work)
+
+
+def _gather_fact(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> None:
+    refusal = _untimely(item, place, desk) or _put(item, contact_id, place, desk, work)
+    if refusal is None:
+        desk.refused_in_a_row = 0
+        return
+    work.events[item.type, "refused"] += 1
+    desk.refuse(place, refusal, work)
+
+
+def _put(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> Refusal | None:
+    """Put a fact into its contact, send it on to its home, or say why it is refused."""
+    state = desk.state(contact_id, work)
+    if state is None:
+        customer = _customer(item, place, desk)
+        if customer is None:
+            detail = "found no customer_id, sender or recipient, and the contact is not known here"
+            return Refusal(reason=Reason.NO_CUSTOMER, detail=detail, field="data.customer_id")
+        if desk.partition_of(customer) != work.partition and hops_of(place) < HOPS_MAX:
+            return _send_on(item, place, customer, desk, work)
+        state = ContactState(Contact(contact_id, customer), customer)
+    elif state.moved_to is not None:
+        return _send_on(item, place, state.moved_to, desk, work)
+    count = len(state.contact.facts)
+    if refusal := _add(item, state, desk):
+        return refusal
+    work.events[item.type, "taken" if len(state.contact.facts) > count else "duplicate"] += 1
+    work.states[contact_id] = state
+    if work.touched.get(contact_id) is None:
+        work.touched[contact_id] = place
+    if item.type in JOURNEYING:
+        work.journeying.add(state.home)
+    _hear(item, state, desk, work)
+    return None
+
+
+def _send_on(item: Fact, place: Place, customer: str, desk: Desk, work: Work) -> None:
+    work.events[item.type, "forwarded"] += 1
+    forward(place, customer, desk, work)
+
+
+def _untimely(item: Fact, place: Place, desk: Desk) -> Refusal | None:
+    """C20: measured against the log's append time, so that re-reading the log decides alike."""
+    at, appended = instant_text(item.at_us), instant_text(place.appended_us)
+    if item.at_us > place.appended_us + desk.limits.ahead.seconds * SECOND_US:
+        detail = f"found {at}, which is after {appended} by more than {desk.limits.ahead}"
+        return Refusal(reason=Reason.FROM_THE_FUTURE, detail=detail, field="time")
+    if item.at_us < place.appended_us - desk.late_us:
+        detail = f"found {at}, which is before {appended} by more than {desk.limits.late_after}"
+        return Refusal(reason=Reason.TOO_LATE, detail=detail, field="time")
+    return None
+
+
+def _add(item: Fact, state: ContactState, desk: Desk) -> Refusal | None:
+    """Add a fact in its place; a repeat changes nothing, another content under its id is refused (C24)."""
+    own, left = state.contact.facts, state.contact.carried
+    if left is not None and item.at_us <= left.until_us:
+        detail = f"the contact was closed and forgotten with everything up to {instant_text(left.until_us)}"
+        return Refusal(reason=Reason.CONTACT_FORGOTTEN, detail=detail, field="time")
+    for known in own:
+        if known.id == item.id and known.source == item.source:
+            if known == item:
+                return None
+            detail = f"source and id were used before for another content, at {instant_text(known.at_us)}"
+            return Refusal(reason=Reason.ID_REUSED, detail=detail, field="id")
+        if known.type == item.type == facts.OPENED and known.source != item.source:
+            detail = f"contact {state.contact.contact_id} was opened by source {known.source} before"
+            return Refusal(reason=Reason.CONTACT_ID_REUSED, detail=detail, field="subject")
+    if len(own) > MEASURED_FROM and state.size_bytes + fact_bytes(item) > desk.limits.contact_bytes:
+        return too_large(desk.limits.contact_bytes)
+    if not own or facts.ORDER(own[-1]) < facts.ORDER(item):
+        own.append(item)
+    else:
+        state.contact.facts = in_order([*own, item])
+    return None
+
+
+def _customer(item: Fact, place: Place, desk: Desk) -> str | None:
+    """The customer that a fact names (C19), else the one that the record's key is."""
+    customer = customer_of([item], desk.customers.directory)
+    key = place.batch.keys[place.index]
+    if customer is None and key:
+        customer = key.decode(errors="replace")
+        item.data["customer_id"] = customer
+    return customer
+
+
+def _wake(name: str, now_us: int, desk: Desk, work: Work) -> None:
+    if name.startswith(JOURNEYS_OF):
+        customer = name.removeprefix(JOURNEYS_OF)
+        work.woken_journeys[customer] = max(now_us, work.woken_journeys.get(customer, 0))
+        work.journeying.add(customer)
+        return
+    state = desk.state(name, work)
+    if state is None or state.moved_to is not None:
+        return
+    state.woken_us = max(state.woken_us, now_us)
+    work.touched.setdefault(name, None)
+    header = desk.homes[work.partition].headers.get(name)
+    if header is not None and header.wake_us is not None and header.wake_us < now_us:
+        delay = (now_us - header.wake_us) / SECOND_US
+        work.heard.append(lambda: desk.metrics.deadline_delay(delay))
+
+
+def _hear(item: Fact, state: ContactState, desk: Desk, work: Work) -> None:
+    if item.type == facts.BOUNCED:
+        direction, permanent = item.data["direction"], item.data.get("permanent", True)
+        work.heard.append(lambda: desk.metrics.bounced(direction, permanent))
+    if item.type == facts.OPENED:
+        channel, tier = item.data["channel"], desk.customers.tier_of(state.contact.customer_id)
+        work.heard.append(lambda: desk.metrics.opened(channel, tier))

@@ -1,0 +1,92 @@
+"""Contacts that move: a record goes on to its customer's home, and a contact to another customer's (C17, C19).
+
+A customer has one home (DESIGN section 2, point 10). What moves is the whole contact in one record of
+`contact-events`, with the revisions that were published of it, so that ids and revisions go on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.desk import Desk
+from streams.engine import timeline as facts
+from streams.engine.timeline import Contact, customer_of, in_order
+from streams.state import ContactState, decode_body, encode_body, encode_contact
+from streams.transport import Record
+from streams.work import Place, Work
+
+MOVED: Final = "heardback.moved"
+HOPS: Final = "heardback.hops"
+
+
+def hops_of(place: Place) -> int:
+    """How often a record was sent on already."""
+    return int(place.header(HOPS) or b"0")
+
+
+def forward(place: Place, customer: str, desk: Desk, work: Work) -> None:
+    """Send a record on, unchanged, to the home of its customer."""
+    record = place.record
+    headers = [*(h for h in record.headers if h[0] != HOPS), (HOPS, str(hops_of(place) + 1).encode())]
+    sent_on = Record(key=customer.encode(), value=record.value, headers=headers, timestamp_ms=record.timestamp_ms)
+    work.forwarded[desk.partition_of(customer)].append(sent_on)
+
+
+def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
+    """A contact that comes from another home, with what was published of it there."""
+    if value is None:
+        return
+    home, _, body = value.partition(b"\n")
+    came = decode_body(body, home.decode())
+    name = came.name
+    state = desk.state(name, work)
+    if state is None or state.moved_to is not None:
+        work.states[name] = came
+    else:
+        _unite(state, came)
+    work.touched.setdefault(name, None)
+    work.journeying.add(came.home)
+
+
+def _unite(state: ContactState, came: ContactState) -> None:
+    known = {(item.source, item.id) for item in state.contact.facts}
+    fresh = [item for item in came.contact.facts if (item.source, item.id) not in known]
+    state.contact.facts = in_order([*state.contact.facts, *fresh])
+    state.contact.carried = state.contact.carried or came.contact.carried
+    state.woken_us = max(state.woken_us, came.woken_us)
+    for key, last in came.published.items():
+        mine = state.published.get(key)
+        if mine is None or mine.revision < last.revision:
+            state.published[key] = last
+
+
+def new_customer(state: ContactState, desk: Desk) -> str | None:
+    """The customer that a contact turned out to belong to, where that is another than it was; else None."""
+    if state.is_copy:
+        return None
+    customer = customer_of(state.contact.facts, desk.customers.directory)
+    return None if customer == state.contact.customer_id else customer
+
+
+def move(state: ContactState, customer: str, desk: Desk, work: Work) -> None:
+    """Send a contact to the home of `customer` and leave a pointer behind."""
+    own = state.contact
+    gone = Contact(own.contact_id, customer, own.facts, own.carried)
+    _send(ContactState(gone, customer, state.woken_us, [], dict(state.published)), desk, work)
+    left = ContactState(Contact(own.contact_id, own.customer_id), own.customer_id, moved_to=customer)
+    work.states[own.contact_id] = left
+    work.contacts[own.contact_id.encode()] = encode_contact(left, None, ())
+
+
+def carry_over(state: ContactState, desk: Desk, work: Work) -> None:
+    """A merge into another customer's contact: that home needs a copy of the facts (C17)."""
+    own = state.contact
+    targets = {item.data.get("into_customer_id") for item in own.facts if item.type == facts.MERGED}
+    for other in sorted(customer for customer in targets if customer not in (None, own.customer_id)):
+        _send(ContactState(Contact(own.contact_id, own.customer_id, own.facts), other), desk, work)
+
+
+def _send(state: ContactState, desk: Desk, work: Work) -> None:
+    value = state.home.encode() + b"\n" + encode_body(state)
+    record = Record(key=state.home.encode(), value=value, headers=[(MOVED, b"1")])
+    work.forwarded[desk.partition_of(state.home)].append(record)

@@ -1,0 +1,83 @@
+"""What one batch of `contact-events` comes to: gathered, then decided, then applied.
+
+A plain record of intentions. Who fills it is in `streams.gather` and `streams.decide`; `streams.track` alone
+makes it true.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from schemas.dead_letters import DeadLetter, to_headers
+from schemas.refusals import Refusal
+from streams.engine.outcome import instant_text
+from streams.metrics import EventResult
+from streams.state import ContactState
+from streams.transport import Batch, Fence, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A record of a batch, and where it was."""
+
+    batch: Batch
+    index: int
+
+    @property
+    def appended_us(self) -> int:
+        """The log's append time."""
+        return self.batch.timestamps_ms[self.index] * 1_000
+
+    @property
+    def record(self) -> Record:
+        """The record as it came."""
+        return Record(
+            key=self.batch.keys[self.index],
+            value=self.batch.values[self.index],
+            headers=self.batch.headers[self.index],
+            timestamp_ms=self.batch.timestamps_ms[self.index],
+        )
+
+    def header(self, name: str) -> bytes | None:
+        """The first header of that name, or None."""
+        return next((content for found, content in self.batch.headers[self.index] if found == name), None)
+
+    def dead_letter(self, refusal: Refusal) -> Record:
+        """The record for `dead-letters`: the original bytes, with origin and reason in headers."""
+        batch, index = self.batch, self.index
+        letter = DeadLetter(
+            key=batch.keys[index],
+            value=batch.values[index],
+            headers=tuple(batch.headers[index]),
+            reason=refusal.reason,
+            detail=refusal.detail,
+            field=refusal.field,
+            origin=f"{batch.topic}/{batch.partition}/{batch.offsets[index]}",
+            refused_at=instant_text(self.appended_us),
+        )
+        return Record(key=letter.origin.encode(), value=letter.value, headers=to_headers(letter))
+
+
+@dataclass(slots=True)
+class Work:
+    """States by the name under which table `contacts` keeps them; `before` has the values that they had there.
+    `touched` are those to be looked at, with the record that touched them; `journeying` the customers whose
+    journeys may have changed; the rest is what is to be written, and what the metrics will hear."""
+
+    partition: int
+    fence: Fence | None
+    states: dict[str, ContactState] = field(default_factory=dict)
+    before: dict[str, bytes] = field(default_factory=dict)
+    touched: dict[str, Place | None] = field(default_factory=dict)
+    journeying: set[str] = field(default_factory=set)
+    woken_journeys: dict[str, int] = field(default_factory=dict)
+    outcomes: list[Record] = field(default_factory=list)
+    journeys: list[Record] = field(default_factory=list)
+    forwarded: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    dead: list[Record] = field(default_factory=list)
+    contacts: dict[bytes, bytes | None] = field(default_factory=dict)
+    journey_states: dict[bytes, bytes | None] = field(default_factory=dict)
+    events: Counter[tuple[str, EventResult]] = field(default_factory=Counter)
+    heard: list[Callable[[], None]] = field(default_factory=list)
