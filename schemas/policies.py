@@ -365,7 +365,7 @@ class PolicyRecord(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    kind: Literal["policy", "calendar", "first_start"]
+    kind: Literal["policy", "calendar", "in_force", "first_start"]
     hash: Id
     name: Id
     content: dict[str, Any]

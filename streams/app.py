@@ -18,15 +18,15 @@ import structlog
 
 from schemas.configuration import Configuration
 from schemas.customers import Customer
-from schemas.policies import PolicyRecord, content_hash
 from schemas.topics import CUSTOMERS, POLICIES, TOPICS
 from streams import settings
-from streams.customers import Customers
+from streams.customers import Customers, customer_records
 from streams.engine.calendar import to_us
 from streams.engine.clocks import Tier
 from streams.engine.explain import explain, to_json
 from streams.engine.policy import Policies
 from streams.metrics import Metrics, Waiting
+from streams.promises import in_force_record, records_of
 from streams.track import Track
 from streams.transport import Record, TransportSettings, create_app
 
@@ -89,15 +89,7 @@ class Streams:
 
     async def put_customers(self, customers: Sequence[Customer]) -> None:
         """Publish customer records to topic `customers`."""
-        timestamp_ms = int(self._now().timestamp() * 1_000)
-        records = [
-            Record(
-                key=customer.customer_id.encode(),
-                value=customer.model_dump_json(exclude_none=True).encode(),
-                timestamp_ms=timestamp_ms,
-            )
-            for customer in customers
-        ]
+        records = customer_records(customers, self._now())
         await self.runtime.client.append(self.runtime.topic_name(CUSTOMERS.name), {0: records})
 
     def explain(self, contact_id: str, at: datetime) -> dict[str, Any] | None:
@@ -130,15 +122,6 @@ class Streams:
             self.runtime.fail(error)
 
     def _policy_records(self) -> Iterable[Record]:
-        for name, calendar in self.configuration.calendars.items():
-            content = calendar.model_dump(mode="json")
-            yield _policy_record(PolicyRecord(kind="calendar", hash=content_hash(calendar), name=name, content=content))
-        for policy in self.configuration.policies:
-            content = policy.model_dump(mode="json")
-            yield _policy_record(
-                PolicyRecord(kind="policy", hash=content_hash(policy), name=policy.name, content=content)
-            )
-
-
-def _policy_record(record: PolicyRecord) -> Record:
-    return Record(key=record.hash.encode(), value=orjson.dumps(record.model_dump(mode="json")))
+        """What judges from now on; the record that says which are in force comes last."""
+        for record in [*records_of(self.configuration), in_force_record(self.configuration)]:
+            yield Record(key=record.hash.encode(), value=orjson.dumps(record.model_dump(mode="json")))

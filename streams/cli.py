@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -40,18 +41,37 @@ def main() -> None:
     app()
 
 
-def configuration(path: Path) -> Configuration:
+def configuration(path: Path, faults_of: settings.FaultsOf = settings.no_further_faults) -> Configuration:
     """The configuration in `path`, or every fault on standard error and status 2."""
     try:
-        return settings.load(path, os.environ)
+        return settings.load(path, os.environ, faults_of)
     except settings.ConfigurationError as invalid:
         wrong(*invalid.faults)
+
+
+def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
+    """What is wrong with the receivers, each by itself."""
+    from alerting import receivers
+
+    for index, receiver in enumerate(loaded.alerts.receivers):
+        for fault in receivers.faults(receiver):
+            yield ("alerts", "receivers", index), fault
+
+
+def faults_but_secrets(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
+    """The same where the secrets need not be at hand; says which receivers were not looked at for that."""
+    for location, fault in faults_of_receivers(loaded):
+        receiver = loaded.alerts.receivers[int(location[-1])]
+        if receiver.secret_file is not None and not Path(receiver.secret_file).exists():
+            typer.echo(f"heardback: not checked, as its secret is not here: {fault}", err=True)
+        else:
+            yield location, fault
 
 
 @app.command(epilog="Example: heardback check --config heardback.yaml")
 def check(config: ConfigFile = Path("heardback.yaml")) -> None:
     """Validate the configuration: all faults at once, with line numbers."""
-    loaded = configuration(config)
+    loaded = configuration(config, faults_but_secrets)
     policies = settings.policies_of(loaded)
     typer.echo(f"{config}: {len(policies.policies)} policies on {len(policies.calendars)} calendars, no fault")
 
@@ -94,7 +114,9 @@ def replay(
 @app.command(epilog="Example: heardback explain T-4711 --from week --at 2026-11-16T12:00:00Z")
 def explain(
     contact: Annotated[str, typer.Argument(help="The contact's id.")],
-    folder: Annotated[Path, typer.Option("--from", help="A folder that heardback replay wrote with --out.")] = Path(),
+    folder: Annotated[
+        Path, typer.Option("--from", help="The --out folder of a replay, or the --data folder of run.")
+    ] = Path(),
     at: Annotated[str | None, typer.Option(help="Explain it as it was known at this instant.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Judge by this configuration instead of the one that judged it.")
@@ -178,11 +200,11 @@ def _start(
     from streams.track import RefusedInARowError
     from streams.transport import TransportError
 
-    loaded = configuration(config)
+    loaded = configuration(config, faults_of_receivers)
     known = _customers_of(customers)
+    token = _token_of(token_file)
     logs.configure()
     try:
-        token = os.environ.get("HEARDBACK_TOKEN") or (token_file.read_text().strip() if token_file else None)
         if broker is None:
             data.mkdir(parents=True, exist_ok=True)
         place = running.Place(
@@ -193,12 +215,25 @@ def _start(
             transport=settings.transport_of(loaded),
         )
         system = running.System(place, loaded, roles=running.ROLES if role is None else (role,))
-        asyncio.run(running.run_until_stopped(system, known))
-    except (UnsafeListen, ValueError) as unusable:
+    except (UnsafeListen, TransportError, ValueError) as unusable:
         wrong(unusable)
-    except (TransportError, RefusedInARowError, OSError) as failed:
-        typer.echo(f"heardback: {failed}", err=True)
-        raise typer.Exit(FAILED) from None
+    except OSError as broken:
+        failed(broken)
+    try:
+        asyncio.run(running.run_until_stopped(system, known))
+    except (TransportError, RefusedInARowError, OSError) as broken:
+        failed(broken)
+
+
+def _token_of(path: Path | None) -> str | None:
+    """The token in the environment, else in the file; a file that cannot be read leaves with status 2."""
+    token = os.environ.get("HEARDBACK_TOKEN")
+    if token is not None or path is None:
+        return token
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as unreadable:
+        wrong(f"token file {path}: {getattr(unreadable, 'strerror', None) or 'is not UTF-8'}")
 
 
 def _customers_of(name: str | None) -> list[Customer]:

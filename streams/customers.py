@@ -7,6 +7,7 @@ section 2, point 10). Normalising and claiming identities belongs to `streams.en
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from schemas.customers import Customer
 from schemas.topics import CUSTOMERS
 from streams.engine.clocks import Tier
 from streams.engine.identity import Directory
-from streams.transport import Batch, LogClient
+from streams.transport import Batch, LogClient, Record
 
 Changed = Callable[[set[str]], Awaitable[None]]
 
@@ -79,9 +80,22 @@ class Customers:
             self.followed[batch.partition] = batch.next_offset
 
 
+def customer_records(customers: Iterable[Customer], at: datetime) -> list[Record]:
+    """Records of topic `customers`, told at `at`."""
+    timestamp_ms = int(at.timestamp() * 1_000)
+    return [
+        Record(
+            key=customer.customer_id.encode(),
+            value=customer.model_dump_json(exclude_none=True).encode(),
+            timestamp_ms=timestamp_ms,
+        )
+        for customer in customers
+    ]
+
+
 def affected(directory: Directory, homes: Iterable[str], changed: set[str]) -> set[str]:
     """Customers among `homes` that were told of, or that are identities which somebody claims now."""
     return {home for home in homes if home in changed or (":" in home and directory.owner_of(home) != home)}
 
 
-__all__ = ["CUSTOMERS", "Customers", "affected"]
+__all__ = ["CUSTOMERS", "Customers", "affected", "customer_records"]

@@ -67,10 +67,12 @@ def _put(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> R
             detail = "found no customer_id, sender or recipient, and the contact is not known here"
             return Refusal(reason=Reason.NO_CUSTOMER, detail=detail, field="data.customer_id")
         if desk.partition_of(customer) != work.partition and hops_of(place) < HOPS_MAX:
-            return _send_on(item, place, customer, desk, work)
+            _send_on(item, place, customer, desk, work)
+            return None
         state = ContactState(Contact(contact_id, customer), customer)
     elif state.moved_to is not None:
-        return _send_on(item, place, state.moved_to, desk, work)
+        _send_on(item, place, state.moved_to, desk, work)
+        return None
     count = len(state.contact.facts)
     if refusal := _add(item, state, desk):
         return refusal

@@ -6,7 +6,7 @@ The record itself is `schemas.configuration`. Here are only reading, line number
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -50,16 +50,33 @@ class ConfigurationError(ValueError):
         super().__init__("\n".join(map(str, self.faults)))
 
 
-def load(path: Path, environment: Mapping[str, str] | None = None) -> Configuration:
-    """The configuration in `path`, overridden by `environment`. Raises ConfigurationError."""
+FaultsOf = Callable[[Configuration], Iterable[tuple[Location, str]]]
+
+
+def no_further_faults(_: Configuration) -> Iterable[tuple[Location, str]]:
+    """Nobody else has anything to say."""
+    return ()
+
+
+def load(
+    path: Path, environment: Mapping[str, str] | None = None, faults_of: FaultsOf = no_further_faults
+) -> Configuration:
+    """The configuration in `path`, overridden by `environment`. `faults_of` says what else is wrong with a
+    well-formed one, and where. Raises ConfigurationError."""
     try:
         content = path.read_bytes()
     except OSError as unreadable:
         raise ConfigurationError([Fault(str(path), 0, "", f"cannot be read: {unreadable.strerror}")]) from None
-    return parse(content, file=str(path), environment=environment)
+    return parse(content, file=str(path), environment=environment, faults_of=faults_of)
 
 
-def parse(content: bytes, *, file: str, environment: Mapping[str, str] | None = None) -> Configuration:
+def parse(
+    content: bytes,
+    *,
+    file: str,
+    environment: Mapping[str, str] | None = None,
+    faults_of: FaultsOf = no_further_faults,
+) -> Configuration:
     """The configuration in `content` (YAML, UTF-8 with or without a byte order mark). Raises
     ConfigurationError."""
     if len(content) > CONFIGURATION_BYTES_MAX:
@@ -79,6 +96,7 @@ def parse(content: bytes, *, file: str, environment: Mapping[str, str] | None = 
     source.faults += [source.fault(*found) for found in across_sections(document)]
     if configuration is not None:
         source.faults += [source.fault(("calendars", name), NEVER_OPENS) for name in never_open(configuration)]
+        source.faults += [source.fault(*found) for found in faults_of(configuration)]
     if source.faults or configuration is None:
         raise ConfigurationError(source.faults)
     return configuration

@@ -13,20 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 from pydantic import ValidationError
 
 from schemas.configuration import Configuration
-from schemas.policies import CalendarSpec, PolicyRecord, PolicySpec, content_hash
-from streams import settings
+from schemas.policies import PolicyRecord
 from streams.engine import timeline as facts
 from streams.engine.calendar import to_us
 from streams.engine.clocks import Tier
 from streams.engine.outcome import Content, instant_text
-from streams.engine.policy import Escalation, Policies, compile_policies
+from streams.engine.policy import Policies
 from streams.engine.timeline import Contact, Fact
+from streams.promises import in_force, policies_from, records_of
 from streams.replay import Replayed
 
 CONTACTS_FILE: Final = "contacts.jsonl.gz"
@@ -80,23 +80,9 @@ def _contact_records(result: Replayed) -> Iterator[Content]:
 
 
 def _judged(configuration: Configuration, until_us: int) -> Content:
-    """The policies' hashes in the order in which they are tried, calendars by name, and the records."""
-    policies = {content_hash(spec): spec for spec in configuration.policies}
-    calendars = {name: content_hash(spec) for name, spec in configuration.calendars.items()}
-    records = [_record("policy", version, spec.name, spec) for version, spec in policies.items()]
-    records += [_record("calendar", calendars[name], name, spec) for name, spec in configuration.calendars.items()]
-    steps = settings.policies_of(configuration).escalations
-    return {
-        "until": instant_text(until_us),
-        "policies": [content_hash(spec) for spec in configuration.policies],
-        "calendars": calendars,
-        "escalations": [{"after_us": step.after_us, "wall": step.wall} for step in steps],
-        "records": [record.model_dump(mode="json") for record in records],
-    }
-
-
-def _record(kind: Any, version: str, name: str, spec: PolicySpec | CalendarSpec) -> PolicyRecord:
-    return PolicyRecord(kind=kind, hash=version, name=name, content=spec.model_dump(mode="json"))
+    """What was in force, and the records that it names."""
+    records = [record.model_dump(mode="json") for record in records_of(configuration)]
+    return {"until": instant_text(until_us), **in_force(configuration), "records": records}
 
 
 # -- reading -------------------------------------------------------------------------------------------
@@ -130,13 +116,8 @@ def _unpacked(packed: bytes) -> bytes:
 
 
 def _policies_in(content: Content) -> tuple[Policies, int]:
-    records = {record.hash: record for record in map(PolicyRecord.model_validate, content["records"])}
-    calendars = {
-        name: CalendarSpec.model_validate(records[version].content) for name, version in content["calendars"].items()
-    }
-    policies = [PolicySpec.model_validate(records[version].content) for version in content["policies"]]
-    steps = [Escalation(after_us=step["after_us"], wall=step["wall"]) for step in content["escalations"]]
-    return compile_policies(calendars, policies, steps), _us(content["until"])
+    records = [PolicyRecord.model_validate(record) for record in content["records"]]
+    return policies_from(content, records), _us(content["until"])
 
 
 def _contacts_in(lines: bytes) -> tuple[dict[str, Contact], dict[str, Sequence[Tier]]]:

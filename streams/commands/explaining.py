@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from streams.commands import archive
+from streams.commands import archive, data_folder
 from streams.commands.archive import Archive, Damaged
 from streams.engine.calendar import NeverOpens, to_us
 from streams.engine.explain import Explanation, explain, to_json, to_text
@@ -23,7 +23,7 @@ from streams.engine.timeline import MERGED, Contact
 from streams.replay import groups
 
 Loader = Callable[[Path], Archive | Damaged | None]
-LOADERS: Final[tuple[Loader, ...]] = (archive.load,)
+LOADERS: Final[tuple[Loader, ...]] = (archive.load, data_folder.load)
 NEAR_SHOWN: Final = 5
 
 
@@ -39,7 +39,10 @@ def load(folder: Path, loaders: Iterable[Loader] = LOADERS) -> Archive:
             raise CannotExplain(f"{found.where}: {found.what}")
         if found is not None:
             return found
-    raise CannotExplain(f"{folder}: found nothing to explain from, wanted the --out folder of heardback replay")
+    raise CannotExplain(
+        f"{folder}: found nothing to explain from, wanted the --out folder of heardback replay or the --data folder "
+        "of heardback run"
+    )
 
 
 def explanation(

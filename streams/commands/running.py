@@ -6,11 +6,13 @@ Composition only. `streams` and `alerting` meet here and in topics, nowhere else
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import orjson
 import structlog
@@ -22,8 +24,9 @@ from schemas.configuration import Configuration
 from schemas.customers import Customer
 from schemas.events import Event
 from schemas.policies import PolicyRecord
-from schemas.topics import POLICIES, TOPICS
+from schemas.topics import CONTACT_EVENTS, CUSTOMERS, POLICIES, TOPICS
 from streams.app import WAKE_EVERY_SECONDS, Streams
+from streams.customers import Customers, customer_records
 from streams.engine.timeline import customer_of, fact_of
 from streams.gateway import Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
 from streams.metrics import Metrics, render
@@ -45,7 +48,7 @@ GATEWAY: Final = "gateway"
 ROLES: Final = (STREAMS, ALERTING, GATEWAY)
 FIRST_START: Final = b"first-start"
 STALLED_SECONDS_MAX: Final = 120.0
-STOP_SECONDS_MAX: Final = 9.0
+STOP_SECONDS_MAX: Final = 9.5
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +132,7 @@ class System:
         await client.start()
         self._client_open = True
         await client.ensure_topics(topic_specs(TOPICS, transport), transport.replication_factor)
-        topic = transport.topic_prefix + CUSTOMERS.name
+        topic = self._topic(CUSTOMERS.name)
         position = await self._customers.load(client, topic)
 
         async def nothing(_: set[str]) -> None:
@@ -139,7 +142,7 @@ class System:
 
     async def _start_alerting(self) -> None:
         runtime = create_app("heardback-alerting", self.place.broker_url, topics=TOPICS, settings=self.place.transport)
-        first_start = await self._first_start(runtime.topic_name(POLICIES.name))
+        first_start = await self._first_start()
         self.alerting = alerting_app.build(
             Transport(runtime=runtime, record=Record, fenced=Fenced),
             self.configuration.alerts,
@@ -154,32 +157,21 @@ class System:
         await self.alerting.start()
 
     async def stop(self) -> None:
-        """Finish what is in hand, commit and leave, within 10 seconds; a second call leaves at once. Raises
-        StopTimedOut where that is not enough: what was in hand is handed out again."""
-        if self._stopping is not None:
-            self._stopping.cancel()
-            return
-        self._stopping = asyncio.create_task(self._stop())
-        await asyncio.wait((self._stopping,), timeout=STOP_SECONDS_MAX)
-        if self._stopping.cancelled():
-            return
-        if not self._stopping.done():
-            self._stopping.cancel()
-            raise StopTimedOut(f"not stopped within {STOP_SECONDS_MAX:g} s; what was in hand is handed out again")
-        self._stopping.result()
-
-    async def _stop(self) -> None:
+        """Take no further request, finish what is in hand, commit and leave; a second call leaves at once."""
+        again, self._stopping = self._stopping, True
+        if self._http is not None and not again:
+            await self._http.stop()
         if self._follower is not None:
             self._follower.cancel()
-        if self.alerting is not None:
+        if self.alerting is not None and not again:
             await self.alerting.stop()
-        await asyncio.gather(*(runtime.stop() for runtime in self._runtimes()[1:]))
+        if self._alerting_runtime is not None:
+            await self._alerting_runtime.stop()
         if self.streams is not None:
             await self.streams.stop()
-        if self._client is not None and self._client_open:
-            await self._client.close()
-        if self._http is not None:
-            await self._http.stop()
+        if self._client_open:
+            self._client_open = False
+            await self._log.close()
 
     async def wait_ready(self) -> None:
         """Returns when every partition given to us so far is ready."""
@@ -187,13 +179,13 @@ class System:
             await runtime.wait_ready()
 
     async def wait_failed(self) -> None:
-        """Returns when one of the runtimes has stopped; raises what stopped it."""
+        """Returns when a part of it has stopped; raises what stopped it."""
         waits = [asyncio.create_task(runtime.wait_closed()) for runtime in self._runtimes()]
-        if not waits:
-            await asyncio.Event().wait()
-        done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in rest:
-            task.cancel()
+        waits += [self._follower] if self._follower is not None else []
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            if task not in done and task is not self._follower:
+                task.cancel()
         for task in done:
             task.result()
 
@@ -205,14 +197,26 @@ class System:
 
     async def client(self) -> LogClient:
         """Access to the log outside any group."""
+        return self._log
+
+    @property
+    def _log(self) -> LogClient:
         if self.streams is not None:
             return self.streams.runtime.client
-        if self._alerting_runtime is not None:
-            return self._alerting_runtime.client
-        if self._client is None:
-            self._client = open_log(self.place.broker_url, self.place.transport)
-            await self._client.start()
+        assert self._client is not None
         return self._client
+
+    @property
+    def customers(self) -> Customers:
+        """The customers as they are known here."""
+        return self.streams.customers if self.streams is not None else self._customers
+
+    async def put_customers(self, customers: Sequence[Customer]) -> None:
+        """Publish customer records to topic `customers`."""
+        await self._log.append(self._topic(CUSTOMERS.name), {0: customer_records(customers, self.now())})
+
+    def _topic(self, name: str) -> str:
+        return self.place.transport.topic_prefix + name
 
     def _runtimes(self) -> Sequence[Runtime]:
         found = [self.streams.runtime if self.streams else None, self._alerting_runtime]
@@ -221,35 +225,24 @@ class System:
     # -- what alerting asks --------------------------------------------------------------------------
 
     def _owner_of(self, customer_id: str) -> str | None:
-        customers = self.streams.customers.directory.customers if self.streams else {}
-        known = customers.get(customer_id)
+        known = self.customers.directory.customers.get(customer_id)
         return known.owner if known else None
 
-    async def _first_start(self, runtime: Runtime) -> datetime:
+    async def _first_start(self) -> datetime:
         """When heardback first ran on this broker: kept in topic `policies`, for `alerts.from`."""
-        topic = runtime.topic_name(POLICIES.name)
-        client = self.streams.runtime.client if self.streams else open_log(self.place.broker_url, self.place.transport)
-        if self.streams is None:
-            await client.start()
-        try:
-            await client.ensure_topics(
-                topic_specs(TOPICS, self.place.transport), self.place.transport.replication_factor
-            )
-            found = None
-            async for batch in client.scan(topic):
-                for key, value in zip(batch.keys, batch.values, strict=True):
-                    if key == FIRST_START and value is not None:
-                        found = datetime.fromisoformat(PolicyRecord.model_validate_json(value).content["at"])
-            if found is None:
-                found = self.now()
-                content = {"at": found.isoformat()}
-                record = PolicyRecord(kind="first_start", hash="first-start", name="first start", content=content)
-                value = orjson.dumps(record.model_dump(mode="json"))
-                await client.append(topic, {0: [Record(key=FIRST_START, value=value)]})
-        finally:
-            if self.streams is None:
-                await client.close()
-        return found
+        topic, found = self._topic(POLICIES.name), None
+        async for batch in self._log.scan(topic):
+            for key, value in zip(batch.keys, batch.values, strict=True):
+                if key == FIRST_START and value is not None:
+                    found = datetime.fromisoformat(PolicyRecord.model_validate_json(value).content["at"])
+        if found is not None:
+            return found
+        now = self.now()
+        content = {"at": now.isoformat()}
+        record = PolicyRecord(kind="first_start", hash="first-start", name="first start", content=content)
+        value = orjson.dumps(record.model_dump(mode="json"))
+        await self._log.append(topic, {0: [Record(key=FIRST_START, value=value)]})
+        return now
 
     # -- what HTTP asks ------------------------------------------------------------------------------
 
@@ -273,14 +266,10 @@ class System:
             Record(key=event.key, value=event.value, headers=event.headers, timestamp_ms=timestamp_ms)
             for event in events
         ]
-        client = await self.client()
-        prefix = self.place.transport.topic_prefix
-        await client.append(f"{prefix}contact-events", by_partition(records, self.place.transport.partitions))
+        await self._log.append(self._topic(CONTACT_EVENTS.name), by_partition(records, self.place.transport.partitions))
 
     def _customer_of(self, event: Event) -> str | None:
-        if self.streams is None:
-            return event.data.customer_id
-        return customer_of([fact_of(event)], self.streams.customers.directory)
+        return customer_of([fact_of(event)], self.customers.directory)
 
     def _ready(self) -> Readiness:
         reasons = [self._starting] if self._starting else []
@@ -298,31 +287,44 @@ class System:
 
 
 async def run_until_stopped(system: System, customers: Sequence[Customer] = ()) -> None:
-    """Start, run until SIGTERM or SIGINT, stop; a second signal stops at once. Raises what stopped it."""
+    """Start, run until SIGTERM or SIGINT, stop within 10 seconds; a second signal ends the process at once.
+    Raises what stopped it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    stopping: list[asyncio.Task[None]] = []
 
     def signalled() -> None:
         if stop.is_set():
-            log.warning("stopping_at_once")
-            stopping.append(asyncio.create_task(system.stop()))
+            _leave_at_once("stopping_at_once")
         stop.set()
+        last = threading.Timer(STOP_SECONDS_MAX, _leave_at_once, ("not_stopped_in_time",))
+        last.daemon = True
+        last.start()
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, signalled)
+    work = asyncio.create_task(_work(system, customers))
+    stopped = asyncio.create_task(stop.wait())
     try:
-        await system.start()
-        if customers and system.streams is not None:
-            await system.streams.put_customers(customers)
-        failed = asyncio.create_task(system.wait_failed())
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait((failed, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if failed.done():
-            failed.result()
-        failed.cancel()
-        stopped.cancel()
+        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
     finally:
+        for task in (work, stopped):
+            task.cancel()
+        await asyncio.wait((work, stopped))
         await system.stop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(name)
+
+
+async def _work(system: System, customers: Sequence[Customer]) -> None:
+    await system.start()
+    if customers:
+        await system.put_customers(customers)
+    await system.wait_failed()
+
+
+def _leave_at_once(why: str) -> NoReturn:
+    """What is in hand was not acknowledged: it is handed out again after a restart."""
+    log.warning(why)
+    os._exit(1)

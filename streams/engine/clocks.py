@@ -95,6 +95,7 @@ class Running:
     ended_by: str = ""
     agent_id: str | None = None
     settled_us: int | None = None
+    over: Clock | None = None  # as it stands for ever, once it ended and was asked for
 
 
 def attributes_at(timeline: Timeline, tiers: Sequence[Tier], at_us: int) -> Attributes:
@@ -117,9 +118,14 @@ def assess(
     """The clocks of `timeline` at `now`. Facts later than `now` count; `now` only makes clocks late. `watch` sees
     the reading after each fact, and with None after the changes of an instant were applied (C16); it must not
     change it. Raises NeverOpens where a calendar has no open time left before its horizon."""
+    return reading_of(timeline, policies, tiers, watch).assessment(now_us)
+
+
+def reading_of(timeline: Timeline, policies: Policies, tiers: Sequence[Tier], watch: Watch | None = None) -> Reading:
+    """`timeline` read to its end: it can be asked for the assessment at any instant, and more than once."""
     reading = Reading(timeline, policies, tiers)
     reading.read(watch)
-    return reading.assessment(now_us)
+    return reading
 
 
 class Reading:
@@ -362,10 +368,11 @@ class Reading:
     # -- what it comes to ----------------------------------------------------------------------------
 
     def assessment(self, now_us: int) -> Assessment:
+        """The clocks at `now`, of a timeline that has been read."""
         clocks = []
         for running in self.clocks:
             if running.policy is not None and running.span is not None:
-                clocks.append(self._finished(running, running.policy, now_us))
+                clocks.append(running.over or self._finished(running, running.policy, now_us))
         wakes = [clock.wake_us for clock in clocks if clock.wake_us is not None]
         return Assessment(
             clocks=tuple(clocks),
@@ -396,7 +403,7 @@ class Reading:
         if ended_us is None:
             stage, step, stage_at_us, wake_us = _stage(running, policy, self.policies, due_us, now_us)
         paused_us = _paused_time(running, policy.calendar, until_us)
-        return Clock(
+        clock = Clock(
             contact_id=self.timeline.contact_id,
             target=running.target,
             cycle=running.cycle,
@@ -415,12 +422,15 @@ class Reading:
             paused_us=paused_us,
             agent_id=running.agent_id,
             pauses=_all_pauses(running),
-            bounced_us=max((bounce for _, bounce in running.taken_back), default=None),
+            bounced_us=max(bounce for _, bounce in running.taken_back) if running.taken_back else None,
             silently_closed=not voided and running.ended_by == "close" and running.target in RESPONSES,
             settled_us=running.settled_us,
             alerts_from_us=self._alerts_from(running),
             wake_us=wake_us,
         )
+        if ended_us is not None:
+            running.over = clock
+        return clock
 
     def _alerts_from(self, running: Running) -> int | None:
         """Until the first response only acknowledgement and first_response may alert (C8)."""
@@ -572,5 +582,7 @@ def _all_pauses(running: Running) -> tuple[tuple[int, int | None], ...]:
 
 
 def _paused_time(running: Running, calendar: Calendar, until_us: int) -> int:
+    if not running.pauses and running.paused_us is None:
+        return 0
     closed = sum(calendar.elapsed(paused_us, min(resumed_us, until_us)) for paused_us, resumed_us in running.pauses)
     return closed + (0 if running.paused_us is None else calendar.elapsed(running.paused_us, until_us))

@@ -18,6 +18,9 @@ from streams.engine.timeline import Fact, Timeline
 # What shows that somebody of ours has a form: then it did not land where nobody will answer it.
 TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT, facts.LINKED})
 
+# What may change a journey: attempts, answers, what a policy is picked by, and what shows that somebody has a form.
+JOURNEYING: Final = TOUCHES | {facts.OPENED, facts.RECEIVED, facts.BOUNCED, facts.VOIDED, facts.UPDATED}
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

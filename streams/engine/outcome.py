@@ -35,6 +35,7 @@ class Published(NamedTuple):
     ended: bool = False
 
 
+@lru_cache(maxsize=65_536)
 def instant_text(instant_us: int) -> str:
     """`2026-11-21T10:00:00Z`, with six decimals only where they are not zero."""
     seconds, micros = divmod(instant_us, _SECOND_US)
@@ -129,11 +130,11 @@ def digest(content: Content) -> str:
     return blake2b(orjson.dumps(content), digest_size=8).hexdigest()
 
 
-def clock_digest(clock: Clock, customer_id: str, url: str | None) -> str:
-    """16 hex digits of what the outcome of a clock says, apart from durations that still grow: the same
-    question as `digest`, answered without writing the record."""
+def clock_says(clock: Clock, customer_id: str, url: str | None) -> tuple[Any, ...]:
+    """What the outcome of a clock says, apart from durations that still grow: the same question as `digest`,
+    answered without writing the record."""
     policy = clock.policy
-    says = (
+    return (
         customer_id,
         clock.verdict,
         clock.reason,
@@ -154,7 +155,11 @@ def clock_digest(clock: Clock, customer_id: str, url: str | None) -> str:
         clock.alerts_from_us,
         url,
     )
-    return blake2b(orjson.dumps(says), digest_size=8).hexdigest()
+
+
+def clock_digest(clock: Clock, customer_id: str, url: str | None) -> str:
+    """16 hex digits of `clock_says`."""
+    return blake2b(orjson.dumps(clock_says(clock, customer_id, url)), digest_size=8).hexdigest()
 
 
 def superseded(content_id: str, last: Content) -> Content:

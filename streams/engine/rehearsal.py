@@ -7,14 +7,23 @@ handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import Tier, assess
-from streams.engine.journey import journeys
-from streams.engine.outcome import Content, Published, changes, digest, journey_content, outcome_content, superseded
+from streams.engine.clocks import Reading, Tier, reading_of
+from streams.engine.journey import JOURNEYING, journeys
+from streams.engine.outcome import (
+    Content,
+    Published,
+    changes,
+    clock_says,
+    digest,
+    journey_content,
+    outcome_content,
+    superseded,
+)
 from streams.engine.policy import Policies
 from streams.engine.timeline import Contact, Fact, Timeline, timelines
 
@@ -46,6 +55,14 @@ def _by_time(contacts: Iterable[Contact]) -> list[tuple[Contact, Fact]]:
     return sorted(pairs, key=lambda pair: facts.ORDER(pair[1]))
 
 
+class _Last(NamedTuple):
+    """What was said last of an outcome."""
+
+    revision: int
+    says: tuple[object, ...]
+    content: Content
+
+
 class _Rehearsal:
     """The contacts of a customer up to now, and what was said of them."""
 
@@ -57,9 +74,10 @@ class _Rehearsal:
         self.entangled = False
         self.now_us = 0
         self.timelines: dict[str, Timeline] = {}
-        self.wakes: dict[str, int | None] = {}
+        self.readings: dict[str, Reading] = {}
+        self.wakes: dict[str, int] = {}
+        self.outcomes: dict[str, dict[str, _Last]] = {}
         self.published: dict[str, Published] = {}
-        self.last: dict[str, dict[str, Content]] = {}
 
     def happen(self, at_us: int, together: Sequence[tuple[Contact, Fact]]) -> None:
         """What happens at one instant is seen together: reply-and-solve pages nobody in between."""
@@ -76,53 +94,69 @@ class _Rehearsal:
         else:
             self.timelines.update(timelines({contact_id: self.known[contact_id] for contact_id in touched}))
         for contact_id in sorted(touched):
+            timeline = self.timelines[contact_id]
+            self.readings[contact_id] = reading_of(timeline, self.policies, self.tiers_of(timeline.customer_id))
             self._look_at_contact(contact_id, at_us)
-        self._look_at_journeys(at_us)
+        if any(item.type in JOURNEYING for _, item in together):
+            self._look_at_journeys(at_us)
 
     def pass_time(self, until_us: int) -> None:
         """Send every wake-up whose instant has passed before `until`, the earliest first."""
-        while True:
-            due = [
-                (wake_us, name) for name, wake_us in self.wakes.items() if wake_us is not None and wake_us < until_us
-            ]
-            if not due:
+        while self.wakes:
+            wake_us, name = min((wake_us, name) for name, wake_us in self.wakes.items())
+            if wake_us >= until_us:
                 return
-            wake_us, name = min(due)
             self.now_us = max(self.now_us, wake_us + 1)
             if name.startswith("journey:"):
                 self._look_at_journeys(wake_us)
             else:
                 self._look_at_contact(name.removeprefix("contact:"), wake_us)
 
+    def _wake(self, name: str, wake_us: int | None) -> None:
+        if wake_us is None:
+            self.wakes.pop(name, None)
+        else:
+            self.wakes[name] = wake_us
+
     def _look_at_contact(self, contact_id: str, at_us: int) -> None:
         timeline = self.timelines[contact_id]
-        found = assess(timeline, self.policies, self.tiers_of(timeline.customer_id), self.now_us)
-        self.wakes[f"contact:{contact_id}"] = found.wake_us
-        contents = [outcome_content(clock, timeline.customer_id, url_of(timeline)) for clock in found.clocks]
-        self._say(contact_id, contents, "outcome_id", "outcome", at_us)
+        found = self.readings[contact_id].assessment(self.now_us)
+        self._wake(f"contact:{contact_id}", found.wake_us)
+        customer_id, url = timeline.customer_id, url_of(timeline)
+        last = self.outcomes.setdefault(contact_id, {})
+        for clock in found.clocks:
+            key, says = f"{clock.target}:{clock.cycle}", clock_says(clock, customer_id, url)
+            known = last.get(key)
+            if known is None or known.says != says:
+                self._say_outcome(last, key, says, outcome_content(clock, customer_id, url), at_us)
+        if len(last) > len(found.clocks):
+            self._supersede(last, last.keys() - {f"{clock.target}:{clock.cycle}" for clock in found.clocks}, at_us)
+
+    def _supersede(self, last: dict[str, _Last], gone: Set[str], at_us: int) -> None:
+        """An outcome that no longer exists is said once more, as void."""
+        for key in [key for key in last if key in gone]:
+            content = last[key].content
+            if content["reason"] != "superseded":
+                self._say_outcome(last, key, (), superseded(content["outcome_id"], content), at_us)
+
+    def _say_outcome(
+        self, last: dict[str, _Last], key: str, says: tuple[object, ...], content: Content, at_us: int
+    ) -> None:
+        revision = last[key].revision + 1 if key in last else 1
+        last[key] = _Last(revision, says, content)
+        said = {"outcome_id": content["outcome_id"], "revision": revision, **content}
+        self.said.append(Said(at_us, "outcome", said))
 
     def _look_at_journeys(self, at_us: int) -> None:
         for customer_id in sorted({timeline.customer_id for timeline in self.timelines.values()}):
             own = [timeline for timeline in self.timelines.values() if timeline.customer_id == customer_id]
             found = journeys(customer_id, own, self.policies, self.tiers_of(customer_id), self.now_us)
             wakes = [journey.wake_us for journey in found if journey.wake_us is not None]
-            self.wakes[f"journey:{customer_id}"] = min(wakes, default=None)
-            self._say(f"journey:{customer_id}", [journey_content(j) for j in found], "journey_id", "journey", at_us)
-
-    def _say(self, whose: str, contents: list[Content], key: str, kind: str, at_us: int) -> None:
-        gone = [last for name, last in self.last.get(whose, {}).items() if name not in {c[key] for c in contents}]
-        if kind == "outcome":
-            contents = contents + [
-                superseded(last["outcome_id"], last) for last in gone if last["reason"] != "superseded"
-            ]
-        for content in changes(self.published, contents, key):
-            self.published[content[key]] = Published(content["revision"], digest(_unrevised(content)))
-            self.last.setdefault(whose, {})[content[key]] = _unrevised(content)
-            self.said.append(Said(at_us, kind, content))
-
-
-def _unrevised(content: dict[str, Any]) -> Content:
-    return {key: value for key, value in content.items() if key != "revision"}
+            self._wake(f"journey:{customer_id}", min(wakes, default=None))
+            for content in changes(self.published, map(journey_content, found), "journey_id"):
+                unrevised = {key: value for key, value in content.items() if key != "revision"}
+                self.published[content["journey_id"]] = Published(content["revision"], digest(unrevised))
+                self.said.append(Said(at_us, "journey", content))
 
 
 def url_of(timeline: Timeline) -> str | None:
