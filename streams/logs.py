@@ -12,7 +12,16 @@ from typing import Any, Final
 
 import structlog
 
-QUIET: Final = ("faust", "mode", "aiokafka", "aiohttp", "asyncio")
+QUIET: Final = (
+    "faust",
+    "mode",
+    "aiokafka",
+    "aiohttp",
+    "asyncio",
+    "streams.transport.driver",
+    "streams.transport.table",
+    "streams.transport.consumer",
+)
 
 
 def configure(level: int = logging.INFO) -> None:
