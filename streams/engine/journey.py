@@ -19,7 +19,14 @@ from streams.engine.timeline import Fact, Timeline
 TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT, facts.LINKED})
 
 # What may change a journey: attempts, answers, what a policy is picked by, and what shows that somebody has a form.
-JOURNEYING: Final = TOUCHES | {facts.OPENED, facts.RECEIVED, facts.BOUNCED, facts.VOIDED, facts.UPDATED}
+JOURNEYING: Final = TOUCHES | {
+    facts.OPENED,
+    facts.RECEIVED,
+    facts.BOUNCED,
+    facts.MERGED,
+    facts.VOIDED,
+    facts.UPDATED,
+}
 
 
 @dataclass(frozen=True, slots=True)
