@@ -14,8 +14,8 @@ COMPILE := .cache/uv/bin/uv pip compile --quiet --universal --python-version 3.1
 demo: .venv/run.stamp    ## the whole system on sample contacts; ARGS=--exit ends by itself
 	@.venv/bin/python -m streams demo $(ARGS)
 
-run: .venv/run.stamp     ## the whole system on your own configuration: make run ARGS="--config heardback.yaml"
-	@.venv/bin/python -m streams run $(ARGS)
+run: .venv/run.stamp     ## the same on the real clock; your own promises: make run ARGS="--config heardback.yaml"
+	@.venv/bin/python -m streams run $(or $(ARGS),--config deploy/examples/minimal.yaml)
 
 test: .venv/dev.stamp    ## everything, against real servers; ARGS goes to pytest
 	@bash tests/servers/install.sh

@@ -24,7 +24,7 @@ def example(name: str) -> Any:
     return yaml.safe_load((EXAMPLES / name).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["heardback.yaml", "servicenow.yaml"])
+@pytest.mark.parametrize("name", ["heardback.yaml", "minimal.yaml", "servicenow.yaml"])
 def test_an_example_is_a_valid_configuration_whose_calendars_all_exist_and_open(name: str) -> None:
     configuration = Configuration.model_validate(example(name))
     policies = compile_policies(configuration.calendars, configuration.policies)
