@@ -1,0 +1,1 @@
+"""Proof that nothing is lost, nobody is paged falsely, and a live run equals its replay, whatever happens."""
