@@ -1,7 +1,8 @@
 """`python -m tests.bench [--quick] [NAME...]`: one JSON object a line, with what it ran on.
 
 A part is a module with `run(quick) -> Iterator[dict]` that yields name, value (None beside an `error` where the work
-was not done rightly), unit and, where there is one, baseline and ratio. Here stands which part measures what; measuring does not belong here.
+was not done rightly), unit and, where there is one, baseline and ratio. Here stands which part measures what;
+measuring does not belong here.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from tests.servers.kafka import Kafka
 GROUP: Final = "bench-quixstreams"
 ANSWERS: Final = "bench-answers"
 
+
 def run(quick: bool) -> Iterator[Figure]:
     """`kafka_events_per_cpu_second`."""
     told = workload.week(QUICK_CONTACTS if quick else CONTACTS)

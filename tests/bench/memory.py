@@ -28,10 +28,11 @@ def run(quick: bool) -> Iterator[dict[str, Any]]:
     now = workload.START + timedelta(milliseconds=contacts) + timedelta(minutes=1)
     figure: dict[str, Any] = {"name": "bytes_per_open_contact", "unit": "bytes", "contacts": contacts, "target": 2_048}
     with tempfile.TemporaryDirectory() as folder:
-        orders = {"url": f"sqlite:///{folder}/log.sqlite3", "configuration": workload.CONFIGURATION.decode(),
+        url = f"sqlite:///{folder}/log.sqlite3"
+        orders = {"url": url, "configuration": workload.CONFIGURATION.decode(),
                   "now": now.isoformat(), "roles": [STREAMS]}  # fmt: skip
         empty = _life(orders, "stop")
-        asyncio.run(fill(orders["url"], told))
+        asyncio.run(fill(url, told))
         _life(orders, "catch up", "stop")
         full = _life(orders, "stop")
     if full["contacts"] != contacts:

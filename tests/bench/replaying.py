@@ -1,4 +1,4 @@
-"""Events per CPU second of `heardback replay`, alerts and all, beside nothing but reading the same lines by pydantic."""
+"""Events per CPU second of `heardback replay`, alerts and all, beside reading the same lines by bare pydantic."""
 
 from __future__ import annotations
 

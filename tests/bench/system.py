@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from schemas.topics import CONTACT_EVENTS, DELIVERIES, JOURNEYS, OUTCOMES
 from streams import settings
 from streams.commands.running import ALERTING, STREAMS, Place, System
-from streams.transport import Runtime
 from tests.bench import workload
 from tests.bench.child import say, told
 from tests.bench.worker import resident_bytes
@@ -30,8 +29,7 @@ async def work(orders: dict[str, Any]) -> None:
     transport = workload.transport()
     roles = orders.get("roles", [STREAMS, ALERTING])
     place = Place(broker_url=orders["url"], port=0, transport=transport)
-    now = {"now": lambda: datetime.fromisoformat(orders["now"])} if "now" in orders else {}
-    system = System(place, configuration, roles=roles, **now)
+    system = System(place, configuration, roles=roles, now=lambda: _now(orders))
     gc.collect()
     before_bytes, began, began_cpu = resident_bytes(), time.monotonic(), time.process_time()
     await system.start()
@@ -48,8 +46,12 @@ async def work(orders: dict[str, Any]) -> None:
     say()
 
 
+def _now(orders: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(orders["now"]) if "now" in orders else datetime.now(UTC)
+
+
 async def _caught_up(system: System) -> None:
-    runtimes: list[Runtime] = [runtime for runtime in system._runtimes()]
+    runtimes = list(system._runtimes())
     client = await system.client()
     quiet = 0
     while quiet < 3:  # what one topic brings forth is a moment later in the next
@@ -63,8 +65,8 @@ async def _caught_up(system: System) -> None:
 def _tables(system: System) -> dict[str, Any]:
     assert system.streams is not None
     track = system.streams.track
-    views = [table.partition(number) for number in track.homes for table in (track.contacts, track.journeys)]
-    contacts = sum(len(track.contacts.partition(number)) for number in track.homes)
+    views = [table.partition(number) for number in track.homes for table in (track.desk.contacts, track.desk.journeys)]
+    contacts = sum(len(track.desk.contacts.partition(number)) for number in track.homes)
     return {"table_bytes": sum(len(k) + len(v) for view in views for k, v in view.items()), "contacts": contacts}
 
 

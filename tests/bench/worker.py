@@ -10,11 +10,13 @@ import asyncio
 import cProfile
 import gc
 import pstats
+import resource
 import sys
 import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -107,16 +109,15 @@ async def _all_done(streams: Streams, until_us: int) -> None:
 def _table_bytes(streams: Streams) -> tuple[int, int]:
     size = count = 0
     for number in streams.track.homes:
-        for table in (streams.track.contacts, streams.track.journeys):
+        for table in (streams.track.desk.contacts, streams.track.desk.journeys):
             size += sum(len(key) + len(value) for key, value in table.partition(number).items())
-        count += len(streams.track.contacts.partition(number))
+        count += len(streams.track.desk.contacts.partition(number))
     return size, count
 
 
 def resident_bytes() -> int:
     """Memory of this process that is in RAM (Linux)."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 def main() -> None:
