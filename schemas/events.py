@@ -104,6 +104,7 @@ class Opened(Data):
     message_id: Id | None = None
     opened_by: Literal["customer", "agent"] = "customer"
     sender: Id | None = None
+    recipient: Id | None = None
     source_ref: Text | None = None
     url: Text | None = None
 

@@ -132,7 +132,7 @@ def identity_in(item: Fact) -> str | None:
     found = None
     if item.is_customer_message or item.type == RECEIVED or is_inbound_bounce(item):
         found = item.data.get("sender")
-    elif (item.type == SENT and item.data.get("public", True)) or item.type == BOUNCED:
+    elif item.type in (OPENED, BOUNCED) or (item.type == SENT and item.data.get("public", True)):
         found = item.data.get("recipient") if item.data.get("direction") != "inbound" else None
     return None if found is None else str(found)
 

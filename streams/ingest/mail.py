@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
+from typing import Any
 
 from schemas.events import (
     ID_CHARACTERS_MAX,
@@ -117,14 +118,15 @@ def _received(message: Message, own: str, time: datetime, sender: str) -> Readin
     automated = is_automated(message)
     subject = contact_id(root or own)
     if root is None and not automated:
-        return _events(_opened(message, own, time, subject, sender, by_customer=True))
+        opened = Opened(**_opening(message, own), opened_by="customer", sender=sender)
+        return _events(ContactOpened(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=opened))
     data = Received(message_id=_bounded(own), automated=automated, channel=Channel.EMAIL, sender=sender)
     return _events(MessageReceived(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=data))
 
 
 def _sent(message: Message, own: str, time: datetime, ours: Ours) -> Reading:
     """A mail of ours: an answer to the first customer among its recipients; among ourselves it is an
-    internal note in its thread, and nothing without one (C4)."""
+    internal note in its thread, and nothing without one (C4). The first of its thread opens the contact too."""
     recipients = addresses(message, "To", "Cc", "Bcc")
     customer = next((one for one in recipients if not ours.owns(one)), None)
     root = thread_root(message)
@@ -132,8 +134,6 @@ def _sent(message: Message, own: str, time: datetime, ours: Ours) -> Reading:
     subject = contact_id(root or own)
     if root is None and customer is None:
         return _refused(Reason.NO_CUSTOMER, "a mail among ourselves that answers none")
-    if root is None and customer is not None and not automated:
-        return _events(_opened(message, own, time, subject, customer, by_customer=False))
     data = Sent(
         message_id=_bounded(own),
         automated=automated,
@@ -141,21 +141,23 @@ def _sent(message: Message, own: str, time: datetime, ours: Ours) -> Reading:
         recipient=customer,
         channel=Channel.EMAIL,
     )
-    return _events(MessageSent(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=data))
-
-
-def _opened(
-    message: Message, own: str, time: datetime, subject: str, customer: str, *, by_customer: bool
-) -> ContactOpened:
-    """`sender` is the customer also where we opened the contact: it is who the contact is with (C19)."""
-    data = Opened(
-        channel=Channel.EMAIL,
-        summary=decoded(header(message, "Subject"))[:SUMMARY_CHARACTERS_MAX] or None,
-        message_id=_bounded(own),
-        opened_by="customer" if by_customer else "agent",
-        sender=customer,
+    sent = MessageSent(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=data)
+    if root is not None or automated:
+        return _events(sent)
+    opened = Opened(**_opening(message, own), opened_by="agent", recipient=customer)
+    opening = ContactOpened(
+        id=_bounded(f"{own[: ID_CHARACTERS_MAX - 40]}#opened"), source=SOURCE, time=time, subject=subject, data=opened
     )
-    return ContactOpened(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=data)
+    return _events(opening, sent)
+
+
+def _opening(message: Message, own: str) -> dict[str, Any]:
+    """What the first mail of a thread says of its contact."""
+    return {
+        "channel": Channel.EMAIL,
+        "summary": decoded(header(message, "Subject"))[:SUMMARY_CHARACTERS_MAX] or None,
+        "message_id": _bounded(own),
+    }
 
 
 def _bounced(message: Message, own: str, bounce: Bounce, ours: Ours) -> Reading:

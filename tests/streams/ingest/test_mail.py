@@ -100,10 +100,13 @@ def test_a_mail_among_ourselves_without_a_thread_is_nobodys():
     assert refusal(mail(**{"from": "a@desk.example", "to": "b@desk.example"})) is Reason.NO_CUSTOMER
 
 
-def test_our_first_mail_opens_a_contact_with_the_customer():
-    event = only(mail(**{"from": "agent@desk.example", "to": "ann@customer.example"}))
-    assert isinstance(event, ContactOpened)
-    assert (event.data.opened_by, event.data.sender) == ("agent", "ann@customer.example")
+def test_our_first_mail_opens_a_contact_with_the_customer_and_is_our_message():
+    opened, sent = read(mail(**{"from": "agent@desk.example", "to": "ann@customer.example"})).events
+    assert isinstance(opened, ContactOpened)
+    assert isinstance(sent, MessageSent)
+    assert (opened.data.opened_by, opened.data.recipient) == ("agent", "ann@customer.example")
+    assert (sent.data.recipient, sent.data.public, sent.subject) == ("ann@customer.example", True, opened.subject)
+    assert opened.id != sent.id
 
 
 @pytest.mark.parametrize(
