@@ -15,7 +15,7 @@ import orjson
 
 from streams.engine.clocks import Clock, Tier
 from streams.engine.outcome import Published
-from streams.engine.timeline import LINKED, MERGED, RANK, Carried, Contact, Fact
+from streams.engine.timeline import RANK, Carried, Contact, Fact, ties
 
 _CODES: Final = tuple(RANK)
 _CODE_OF: Final = {kind: code for code, kind in enumerate(_CODES)}
@@ -79,7 +79,7 @@ def fact_bytes(item: Fact) -> int:
 
 def encode_contact(state: ContactState, wake_us: int | None, clocks: Iterable[Clock]) -> bytes:
     """The value of table `contacts`."""
-    entangled = any(item.type in (MERGED, LINKED) for item in state.contact.facts)
+    entangled = ties(state.contact.facts)
     running = [list(running_of(clock)) for clock in clocks if clock.ended_us is None]
     return orjson.dumps([state.home, wake_us, entangled, running]) + b"\n" + encode_body(state)
 

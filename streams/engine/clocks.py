@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from schemas.policies import TARGETS, Span, TargetName
 from streams.engine import timeline as facts
@@ -34,8 +34,7 @@ class Tier:
     kind: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Clock(NamedTuple):
     """One clock as it stands. Instants and durations in microseconds; the words are the contract's
     (CONTRACT.md section 5)."""
 
@@ -577,8 +576,9 @@ def escalations(running: Running, policy: Policy, policies: Policies, due_us: in
 
 
 def _all_pauses(running: Running) -> tuple[tuple[int, int | None], ...]:
-    open_pause: list[tuple[int, int | None]] = [] if running.paused_us is None else [(running.paused_us, None)]
-    return (*running.pauses, *open_pause)
+    if running.paused_us is None:
+        return tuple(running.pauses)
+    return (*running.pauses, (running.paused_us, None))
 
 
 def _paused_time(running: Running, calendar: Calendar, until_us: int) -> int:

@@ -220,7 +220,13 @@ def _gathered_world(contacts: Mapping[str, Contact], merges: _Merges, before: Fa
 
 
 def _entangled(contacts: Iterable[Contact]) -> bool:
-    return any(f.type in (MERGED, LINKED) for contact in contacts for f in contact.facts)
+    return any(ties(contact.facts) for contact in contacts)
+
+
+def ties(facts: Iterable[Fact]) -> bool:
+    """Whether merges or links among these facts tie their contact to others."""
+    kinds = {item.type for item in facts}
+    return MERGED in kinds or LINKED in kinds
 
 
 def _alone(contact: Contact) -> Timeline:
@@ -239,6 +245,8 @@ def _alone(contact: Contact) -> Timeline:
 def once_each(facts: Sequence[Fact]) -> Sequence[Fact]:
     """Each message once (C6): of those by a human, the first with a `message_id` holds, per direction. Only
     a contact's first `contact.opened` opens it; what a later one names is an update at its instant."""
+    if _all_differ(facts):
+        return facts
     seen: set[tuple[bool, str]] = set()
     opened, changed = False, False
     kept: list[Fact] = []
@@ -257,6 +265,12 @@ def once_each(facts: Sequence[Fact]) -> Sequence[Fact]:
             seen.add(key)
         kept.append(item)
     return in_order(kept) if changed else facts
+
+
+def _all_differ(facts: Sequence[Fact]) -> bool:
+    """Whether at a glance no message and no opening can be there twice, as nearly always."""
+    ids = [message_id for item in facts if (message_id := item.data.get("message_id")) is not None]
+    return len(set(ids)) == len(ids) and sum(item.type == OPENED for item in facts) <= 1
 
 
 def taken_back(facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
@@ -294,7 +308,9 @@ def bounced_answer(bounce: Fact, position: int, facts: Sequence[Fact]) -> Fact |
 
 
 def _end_of(facts: Iterable[Fact], merge: Fact | None) -> End | None:
-    ends = [f for f in facts if f.type == VOIDED] + ([merge] if merge else [])
+    ends = [f for f in facts if f.type == VOIDED]
+    if merge is not None:
+        ends.append(merge)
     if not ends:
         return None
     first = min(ends, key=ORDER)
@@ -302,7 +318,10 @@ def _end_of(facts: Iterable[Fact], merge: Fact | None) -> End | None:
 
 
 def _first_opened(facts: Iterable[Fact]) -> Fact | None:
-    return next((f for f in facts if f.type == OPENED), None)
+    for item in facts:
+        if item.type == OPENED:
+            return item
+    return None
 
 
 class _Merges:
