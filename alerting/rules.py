@@ -230,9 +230,9 @@ class _Fold:
 
     def journey_rest(self, journey: Content, wanted: set[str]) -> None:
         """Ends what fired for this journey and is not wanted any more."""
-        resolution = "superseded" if not journey["attempts"] else "withdrawn"
-        if journey["state"] == "answered":
-            resolution = "answered"
+        resolution = "answered" if journey["state"] == "answered" else "withdrawn"
+        if not journey["attempts"]:
+            resolution = "superseded"
         for name, said in list(self.alerts.items()):
             if said.firing and said.of == self.of and name not in wanted:
                 self._resolve(name, said, resolution, journey["ended_at"] or said.record["at"])

@@ -12,13 +12,12 @@ from typing import Final
 import orjson
 
 from schemas.refusals import Reason, Refusal
-from streams.desk import Desk
-from streams.engine import timeline as facts
+from streams.desk import Desk, living
 from streams.engine.calendar import DAY_US, NeverOpens
 from streams.engine.clocks import Assessment, Clock, assess
 from streams.engine.outcome import Content, Published, clock_digest, outcome_content, superseded
 from streams.engine.rehearsal import url_of
-from streams.engine.timeline import Carried, Contact, Timeline, timelines
+from streams.engine.timeline import Carried, Contact, Timeline, ties, timelines
 from streams.journeying import decide_journeys, somebody_waits
 from streams.moving import carry_over, move, new_customer
 from streams.state import ContactState, decode_contact, encode_contact
@@ -27,7 +26,6 @@ from streams.work import Work
 
 LOOK_AGAIN_US: Final = DAY_US
 SUPERSEDED: Final = "superseded"
-_TIES: Final = (facts.MERGED, facts.LINKED)
 
 
 async def decide(desk: Desk, work: Work, pace: Pace) -> None:
@@ -53,13 +51,11 @@ def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
     """A contact whose customer turned out to be another one is that one's now (C19), here or elsewhere."""
     customer = new_customer(state, desk)
     if customer is None:
-        if not state.is_copy:
-            carry_over(state, desk, work)
         return
     work.journeying |= {state.home, customer}
     if desk.partition_of(customer) == work.partition:
         state.contact.customer_id = state.home = customer
-        carry_over(state, desk, work)
+        state.tiers = []  # those of somebody else
         return
     _publish_gone(set(state.published), state, desk, work)  # void, superseded, before the new home speaks
     move(state, customer, desk, work)
@@ -69,6 +65,8 @@ def _decide_contacts(home: str, touched: set[str], desk: Desk, work: Work) -> No
     tied = _is_tied(home, touched, desk, work)
     names = touched | desk.homes[work.partition].contacts_of.get(home, set()) if tied else touched
     together = desk.living(names, home, work)
+    if tied:
+        carry_over(home, together, {work.states[name].contact.contact_id for name in touched}, desk, work)
     try:
         found = timelines({contact_id: state.contact for contact_id, state in together.items()})
         for contact_id, timeline in found.items():
@@ -83,7 +81,7 @@ def _is_tied(home: str, touched: Iterable[str], desk: Desk, work: Work) -> bool:
     """Whether merges or links tie contacts of this home to each other."""
     if desk.homes[work.partition].entangled(home):
         return True
-    return any(item.type in _TIES for name in touched for item in work.states[name].contact.facts)
+    return any(ties(work.states[name].contact.facts) for name in touched)
 
 
 def _known_by_merge(contact_id: str, timeline: Timeline, home: str, desk: Desk, work: Work) -> ContactState | None:
@@ -129,10 +127,12 @@ def _publish_changes(state: ContactState, timeline: Timeline, assessed: Assessme
 def _publish(key: str, content: Content, says: str, state: ContactState, desk: Desk, work: Work) -> None:
     last = state.published.get(key)
     revision = last.revision + 1 if last else 1
-    state.published[key] = Published(revision, says, content["verdict"], content["ended_at"] is not None)
+    ended = content["ended_at"] is not None
+    state.published[key] = Published(revision, says, content["verdict"], ended)
     record = {"outcome_id": content["outcome_id"], "revision": revision, **content}
     work.outcomes.append(Record(key=content["customer_id"].encode(), value=orjson.dumps(record)))
-    work.heard.append(lambda: _hear(content, last, desk))
+    if ended or content["verdict"] != "open":
+        work.heard.append(lambda: _hear(content, last, desk))
 
 
 def _hear(content: Content, last: Published | None, desk: Desk) -> None:
@@ -145,17 +145,23 @@ def _hear(content: Content, last: Published | None, desk: Desk) -> None:
 
 def _publish_gone(gone: Iterable[str], state: ContactState, desk: Desk, work: Work) -> None:
     """An outcome that no longer exists is published once more as void, superseded."""
-    value = work.before.get(state.name)
-    old = _contents(decode_contact(value), desk) if value is not None else {}
+    old = _contents_before(state.name, desk, work)
     for key in sorted(gone):
         content = old.get(key)
         if content is not None and state.published[key].digest != SUPERSEDED:
             _publish(key, superseded(content["outcome_id"], content), SUPERSEDED, state, desk, work)
 
 
-def _contents(state: ContactState, desk: Desk) -> Mapping[str, Content]:
-    """The outcomes of a contact as it was."""
-    timeline = timelines({state.contact.contact_id: state.contact})[state.contact.contact_id]
+def _contents_before(name: str, desk: Desk, work: Work) -> Mapping[str, Content]:
+    """The outcomes of a contact as it was before the batch, among those that it was tied to."""
+    table, index = desk.contacts.partition(work.partition), desk.homes[work.partition]
+    if name not in work.before:
+        return {}
+    state = decode_contact(work.before[name])
+    names = {name} | (index.contacts_of.get(state.home, set()) if index.entangled(state.home) else set())
+    others = [decode_contact(value) for one in sorted(names) if (value := table.get(one.encode())) is not None]
+    together = living(others, state.home)
+    timeline = timelines({contact_id: one.contact for contact_id, one in together.items()})[state.contact.contact_id]
     clocks = assess(timeline, desk.policies, state.tiers, state.woken_us).clocks
     customer, url = state.contact.customer_id, url_of(timeline)
     return {f"{clock.target}:{clock.cycle}": outcome_content(clock, customer, url) for clock in clocks}

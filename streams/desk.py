@@ -62,8 +62,7 @@ class Desk:
 
     def living(self, names: Iterable[str], home: str, work: Work) -> dict[str, ContactState]:
         """Contacts among `names` that live in that home, by their id, in the order of their names."""
-        states = [state for name in sorted(names) if (state := self.state(name, work)) is not None]
-        return {s.contact.contact_id: s for s in states if s.moved_to is None and s.home == home}
+        return living([state for name in sorted(names) if (state := self.state(name, work)) is not None], home)
 
     def note_tier(self, state: ContactState) -> None:
         """A change of tier acts from its instant on (C16); the first that is known holds from the start."""
@@ -86,6 +85,12 @@ class Desk:
                 f"{self.refused_in_a_row} records in a row were refused, the last as {refusal.reason} "
                 f"({refusal.detail}) at {at}; nothing more is diverted until somebody has looked"
             )
+
+
+def living(states: Iterable[ContactState], home: str) -> dict[str, ContactState]:
+    """Those that live in that home, by contact; a copy gives way to the contact itself."""
+    here = [state for state in states if state.moved_to is None and state.home == home]
+    return {state.contact.contact_id: state for state in sorted(here, key=lambda state: not state.is_copy)}
 
 
 @lru_cache(maxsize=65_536)

@@ -5,16 +5,20 @@ What a journey is belongs to `streams.engine.journey`.
 
 from __future__ import annotations
 
+from typing import Final
+
 import orjson
 
 from streams.desk import Desk
 from streams.engine.calendar import NeverOpens
 from streams.engine.journey import Journey, journeys
-from streams.engine.outcome import Content, Published, digest, instant_text, journey_content
+from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content
 from streams.engine.timeline import timelines
 from streams.state import ContactState, JourneyState, decode_journeys, encode_journeys
 from streams.transport import Record
 from streams.work import Work
+
+GONE: Final = "gone"
 
 
 def somebody_waits(customer: str, desk: Desk, work: Work) -> bool:
@@ -45,13 +49,13 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
         _publish(content, published, desk, work)
         spans[content["journey_id"]] = (journey.started_us, journey.ended_us)
         told.add(content["journey_id"])
+    at_us = max((item.at_us for state in living.values() for item in state.contact.facts), default=0)
     for name, (started_us, ended_us) in list(spans.items()):
-        if name not in told and (ended_us is None or started_us > complete_from_us):
-            _write(_gone(name, customer, started_us), published.pop(name).revision + 1, work)
-            del spans[name]
-        elif ended_us is not None and ended_us < woken_us - 2 * desk.late_us:
+        if ended_us is not None and ended_us < woken_us - 2 * desk.late_us:
             published.pop(name, None)
             del spans[name]
+        elif name not in told and (ended_us is None or started_us > complete_from_us):
+            spans[name] = (started_us, _publish_gone(name, customer, started_us, at_us, published, work))
     wake_us = min((journey.wake_us for journey in found if journey.wake_us is not None), default=None)
     encoded = encode_journeys(JourneyState(wake_us, woken_us, published, spans))
     if encoded != value:
@@ -60,11 +64,12 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
 
 def _assessed(customer: str, living: dict[str, ContactState], woken_us: int, desk: Desk) -> list[Journey]:
     current = desk.customers.tier(customer)
-    known = max((state.tiers for state in living.values()), key=len, default=[])
+    own = (state for state in living.values() if not state.is_copy)
+    known = max((state.tiers for state in own), key=len, default=[])
     tiers = known or ([current] if current else [])
     judged = timelines({contact_id: state.contact for contact_id, state in living.items()})
-    own = [timeline for timeline in judged.values() if timeline.customer_id == customer]
-    return journeys(customer, own, desk.policies, tiers, woken_us)
+    theirs = [timeline for timeline in judged.values() if timeline.customer_id == customer]
+    return journeys(customer, theirs, desk.policies, tiers, woken_us)
 
 
 def _publish(content: Content, published: dict[str, Published], desk: Desk, work: Work) -> None:
@@ -79,23 +84,16 @@ def _publish(content: Content, published: dict[str, Published], desk: Desk, work
             work.heard.append(lambda channel=channel: desk.metrics.dead_end(channel))  # type: ignore[misc]
 
 
-def _gone(name: str, customer: str, started_us: int) -> Content:
-    """A journey that no longer exists, for an earlier attempt became known or its contacts moved: said once
-    more, without attempts."""
-    at = instant_text(started_us)
-    return {
-        "journey_id": name,
-        "customer_id": customer,
-        "state": "answered",
-        "started_at": at,
-        "ended_at": at,
-        "answered_by": None,
-        "attempts": [],
-        "open_seconds": 0.0,
-        "wall_seconds": 0.0,
-        "policy": None,
-        "tier": None,
-    }
+def _publish_gone(
+    name: str, customer: str, started_us: int, at_us: int, published: dict[str, Published], work: Work
+) -> int:
+    """Say once more, without attempts, what no longer exists; its revision stays known, for it may come back."""
+    at_us = max(at_us, started_us)
+    if published[name].digest != GONE:
+        published[name] = Published(published[name].revision + 1, GONE)
+        content = gone_journey(name, customer, instant_text(started_us), instant_text(at_us))
+        _write(content, published[name].revision, work)
+    return at_us
 
 
 def _write(content: Content, revision: int, work: Work) -> None:

@@ -6,6 +6,7 @@ A customer has one home (DESIGN section 2, point 10). What moves is the whole co
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Final
 
 from streams.desk import Desk
@@ -33,7 +34,7 @@ def forward(place: Place, customer: str, desk: Desk, work: Work) -> None:
 
 
 def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
-    """A contact that comes from another home, with what was published of it there."""
+    """A contact that comes from another home, with what was published of it there; or a copy of one."""
     if value is None:
         return
     home, _, body = value.partition(b"\n")
@@ -42,22 +43,27 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
     state = desk.state(name, work)
     if state is None or state.moved_to is not None:
         work.states[name] = came
-    else:
-        _unite(state, came)
+    elif not _unite(state, came):
+        return  # a copy that says nothing new: answering it would go round for ever
     work.touched.setdefault(name, None)
     work.journeying.add(came.home)
 
 
-def _unite(state: ContactState, came: ContactState) -> None:
+def _unite(state: ContactState, came: ContactState) -> bool:
+    """Put together what two homes knew of one contact; whether anything was new."""
     known = {(item.source, item.id) for item in state.contact.facts}
     fresh = [item for item in came.contact.facts if (item.source, item.id) not in known]
+    if state.is_copy and not fresh and state.contact.customer_id == came.contact.customer_id:
+        return False
     state.contact.facts = in_order([*state.contact.facts, *fresh])
+    state.contact.customer_id = came.contact.customer_id
     state.contact.carried = state.contact.carried or came.contact.carried
     state.woken_us = max(state.woken_us, came.woken_us)
     for key, last in came.published.items():
         mine = state.published.get(key)
         if mine is None or mine.revision < last.revision:
             state.published[key] = last
+    return True
 
 
 def new_customer(state: ContactState, desk: Desk) -> str | None:
@@ -78,12 +84,33 @@ def move(state: ContactState, customer: str, desk: Desk, work: Work) -> None:
     work.contacts[own.contact_id.encode()] = encode_contact(left, None, ())
 
 
-def carry_over(state: ContactState, desk: Desk, work: Work) -> None:
-    """A merge into another customer's contact: that home needs a copy of the facts (C17)."""
-    own = state.contact
-    targets = {item.data.get("into_customer_id") for item in own.facts if item.type == facts.MERGED}
-    for other in sorted(customer for customer in targets if customer not in (None, own.customer_id)):
-        _send(ContactState(Contact(own.contact_id, own.customer_id, own.facts), other), desk, work)
+def carry_over(home: str, together: Mapping[str, ContactState], touched: Set[str], desk: Desk, work: Work) -> None:
+    """Merges into other customers' contacts: the homes of those need copies of the facts (C17), also along chains.
+    `together` are all contacts of this home and the copies here, `touched` the ids of those that changed."""
+    for contact_id, state in together.items():
+        path, customers = _merged_along(contact_id, together)
+        if path & touched:
+            own = state.contact
+            for other in sorted(customers - {home, own.customer_id}):
+                _send(ContactState(Contact(contact_id, own.customer_id, own.facts), other), desk, work)
+
+
+def _merged_along(contact_id: str, together: Mapping[str, ContactState]) -> tuple[set[str], set[str]]:
+    """The contacts into which this one was merged, itself among them, as far as this home knows them, and the
+    customers whose contacts they are."""
+    path: set[str] = set()
+    customers: set[str] = set()
+    ahead = [contact_id]
+    while ahead:
+        here = ahead.pop()
+        if here in path or here not in together:
+            continue
+        path.add(here)
+        for merge in (item for item in together[here].contact.facts if item.type == facts.MERGED):
+            ahead.append(merge.data["into"])
+            if other := merge.data.get("into_customer_id"):
+                customers.add(other)
+    return path, customers
 
 
 def _send(state: ContactState, desk: Desk, work: Work) -> None:

@@ -120,7 +120,7 @@ class Track:
             names = [name for customer in customers for name in sorted(home.contacts_of[customer])]
             names += [JOURNEYS_OF + customer for customer in customers]
             if names:
-                await self._send_to(partition, [wake_up(name, to_us(now), now) for name in names])
+                await self._send_to(partition, [wake_up(name, to_us(now) - 1, now) for name in names])
 
     async def _send_to(self, partition: int, records: Sequence[Record]) -> None:
         fence = self._runtime.fence(partition)

@@ -123,6 +123,24 @@ def journey_content(journey: Journey) -> Content:
     }
 
 
+def gone_journey(journey_id: str, customer_id: str, started_at: str, at: str) -> Content:
+    """What is said once more of a journey that no longer exists, for an earlier attempt became known, an answer was
+    taken back, or its contacts moved or were never owed an answer: nobody waits, and there are no attempts."""
+    return {
+        "journey_id": journey_id,
+        "customer_id": customer_id,
+        "state": "answered",
+        "started_at": started_at,
+        "ended_at": at,
+        "answered_by": None,
+        "attempts": [],
+        "open_seconds": 0.0,
+        "wall_seconds": 0.0,
+        "policy": None,
+        "tier": None,
+    }
+
+
 def digest(content: Content) -> str:
     """16 hex digits of what a record says, apart from durations that still grow."""
     if content["ended_at"] is None:

@@ -20,6 +20,8 @@ from streams.engine.outcome import (
     changes,
     clock_says,
     digest,
+    gone_journey,
+    instant_text,
     journey_content,
     outcome_content,
     superseded,
@@ -78,6 +80,7 @@ class _Rehearsal:
         self.wakes: dict[str, int] = {}
         self.outcomes: dict[str, dict[str, _Last]] = {}
         self.published: dict[str, Published] = {}
+        self.journeys: dict[str, dict[str, str]] = {}
 
     def happen(self, at_us: int, together: Sequence[tuple[Contact, Fact]]) -> None:
         """What happens at one instant is seen together: reply-and-solve pages nobody in between."""
@@ -153,10 +156,20 @@ class _Rehearsal:
             found = journeys(customer_id, own, self.policies, self.tiers_of(customer_id), self.now_us)
             wakes = [journey.wake_us for journey in found if journey.wake_us is not None]
             self._wake(f"journey:{customer_id}", min(wakes, default=None))
-            for content in changes(self.published, map(journey_content, found), "journey_id"):
+            contents = [journey_content(journey) for journey in found]
+            for content in changes(
+                self.published, [*contents, *self._gone(customer_id, contents, at_us)], "journey_id"
+            ):
                 unrevised = {key: value for key, value in content.items() if key != "revision"}
                 self.published[content["journey_id"]] = Published(content["revision"], digest(unrevised))
                 self.said.append(Said(at_us, "journey", content))
+
+    def _gone(self, customer_id: str, contents: Sequence[Content], at_us: int) -> list[Content]:
+        """Journeys that were told of and are no more, once."""
+        before, now = self.journeys.get(customer_id, {}), {one["journey_id"]: one["started_at"] for one in contents}
+        self.journeys[customer_id] = now
+        at = instant_text(at_us)
+        return [gone_journey(name, customer_id, before[name], at) for name in sorted(before.keys() - now.keys())]
 
 
 def url_of(timeline: Timeline) -> str | None:
