@@ -6,17 +6,17 @@ contact ends the journey. Clocks of single contacts belong to `streams.engine.cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from streams.engine import timeline as facts
 from streams.engine.clocks import Tier, attributes_at
 from streams.engine.policy import Attributes, Policies, Policy
-from streams.engine.timeline import Fact, Timeline
+from streams.engine.timeline import Timeline
 
 # What shows that somebody of ours has a form: then it did not land where nobody will answer it.
-TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT, facts.LINKED})
+TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT})
 
 # What may change a journey: attempts, answers, what a policy is picked by, and what shows that somebody has a form.
 JOURNEYING: Final = TOUCHES | {
@@ -65,7 +65,6 @@ class _Try(NamedTuple):
     contact_id: str
     channel: str
     bounced: bool
-    form_due_us: int | None
     attributes: Attributes
 
 
@@ -77,51 +76,89 @@ class _Answer(NamedTuple):
     agent_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one contact means for its customer's journeys. `touched` are instants at which somebody of ours
+    took it in hand, `taken_up` whether a link or a merge ties it to another, `door` its first message or
+    opening (instant and channel), `form` what its opening names in `source_ref` (and when), `links` whom it
+    is linked with."""
+
+    contact_id: str
+    tries: tuple[_Try, ...]
+    answers: tuple[_Answer, ...]
+    touched: tuple[int, ...]
+    taken_up: bool
+    door: tuple[int, str | None] | None
+    form: tuple[int, str] | None
+    links: frozenset[str]
+
+
 def journeys(
     customer_id: str, timelines: Iterable[Timeline], policies: Policies, tiers: Sequence[Tier], now_us: int
 ) -> list[Journey]:
-    """The journeys of one customer, in order, from the timelines of all their contacts. Timelines of
-    contacts that were merged away are left out: their facts live on elsewhere. Raises NeverOpens."""
-    living = [timeline for timeline in timelines if timeline.merged_into is None]
-    tries: list[_Try] = []
-    answers: dict[tuple[str, str], _Answer] = {}
-    for timeline in living:
-        tries += _tries(timeline, living, policies, tiers)
-        answers.update({(a.source, a.id): a for a in _answers(timeline)})
-    ordered: list[_Try | _Answer] = [*tries, *answers.values()]
-    ordered.sort(key=lambda item: item[:4])
-    return _between_answers(customer_id, ordered, policies, now_us)
+    """The journeys of one customer, in order, from the timelines of all their contacts. Raises NeverOpens."""
+    return journeys_of(customer_id, [trace(timeline, tiers) for timeline in timelines], policies, now_us)
 
 
-def _between_answers(
-    customer_id: str, ordered: Sequence[_Try | _Answer], policies: Policies, now_us: int
+def trace(timeline: Timeline, tiers: Sequence[Tier]) -> Trace:
+    """What a contact means for its customer's journeys: nothing where it was merged away, for its facts live
+    on elsewhere."""
+    if timeline.merged_into is not None:
+        return Trace(timeline.contact_id, (), (), (), False, None, None, frozenset())
+    door = next((f for f in timeline.facts if f.type in (facts.OPENED, facts.RECEIVED)), None)
+    opened = next((f for f in timeline.facts if f.type == facts.OPENED), None)
+    source_ref = opened.data.get("source_ref") if opened else None
+    links = frozenset(f.data["contact_id"] for f in timeline.facts if f.type == facts.LINKED)
+    return Trace(
+        contact_id=timeline.contact_id,
+        tries=tuple(_tries(timeline, tiers)),
+        answers=tuple(_answers(timeline)),
+        touched=tuple(f.at_us for f in timeline.facts if f.type in TOUCHES and not f.data.get("automated")),
+        taken_up=timeline.joined or bool(links),
+        door=(door.at_us, door.data.get("channel")) if door else None,
+        form=(opened.at_us, source_ref) if opened and source_ref else None,
+        links=links,
+    )
+
+
+def journeys_of(
+    customer_id: str, traces: Sequence[Trace], policies: Policies, now_us: int, since_us: int | None = None
 ) -> list[Journey]:
+    """The journeys of one customer, in order; with `since_us` only those that had not ended before it. Raises
+    NeverOpens."""
+    answers = {(one.source, one.id): one for contact in traces for one in contact.answers}
+    ordered: list[_Try | _Answer] = [one for contact in traces for one in contact.tries]
+    ordered += answers.values()
+    ordered.sort(key=lambda item: item[:4])
     found: list[Journey] = []
-    waiting: list[_Try] = []
-    for item in ordered:
-        if isinstance(item, _Try):
-            if not any((one.contact_id, one.bounced) == (item.contact_id, item.bounced) for one in waiting):
-                waiting.append(item)  # a contact is one attempt, however often the customer wrote in it
-        elif waiting:
-            found.append(_journey(customer_id, waiting, item, policies, now_us))
-            waiting = []
-    if waiting:
-        found.append(_journey(customer_id, waiting, None, policies, now_us))
+    for tries, answer in _between_answers(ordered):
+        if answer is None or since_us is None or answer.at_us >= since_us:
+            found.append(_journey(customer_id, tries, answer, traces, policies, now_us))
     return found
 
 
-def _answers(timeline: Timeline) -> list[_Answer]:
-    return [
-        _Answer(f.at_us, f.rank, f.source, f.id, f.data.get("agent_id"))
-        for f in timeline.facts
-        if f.is_answer and (f.source, f.id) not in timeline.taken_back
-    ]
+def _between_answers(ordered: Sequence[_Try | _Answer]) -> Iterator[tuple[list[_Try], _Answer | None]]:
+    """A contact is one attempt, however often the customer wrote in it."""
+    waiting: dict[tuple[str, bool], _Try] = {}
+    for item in ordered:
+        if isinstance(item, _Try):
+            waiting.setdefault((item.contact_id, item.bounced), item)
+        elif waiting:
+            yield list(waiting.values()), item
+            waiting = {}
+    if waiting:
+        yield list(waiting.values()), None
 
 
-def _tries(timeline: Timeline, living: Sequence[Timeline], policies: Policies, tiers: Sequence[Tier]) -> list[_Try]:
+def _answers(timeline: Timeline) -> Iterator[_Answer]:
+    for item in timeline.facts:
+        if item.is_answer and (item.source, item.id) not in timeline.taken_back:
+            yield _Answer(item.at_us, item.rank, item.source, item.id, item.data.get("agent_id"))
+
+
+def _tries(timeline: Timeline, tiers: Sequence[Tier]) -> Iterator[_Try]:
     if timeline.end is not None:
-        return []  # spam, tests and duplicates were never owed an answer (C17)
-    found = []
+        return  # spam, tests and duplicates were never owed an answer (C17)
     for item in timeline.facts:
         bounced = facts.is_inbound_bounce(item) and item.data.get("permanent", True)
         if not bounced and not item.is_customer_message:
@@ -129,57 +166,51 @@ def _tries(timeline: Timeline, living: Sequence[Timeline], policies: Policies, t
         attributes = attributes_at(timeline, tiers, item.at_us)
         if bounced:
             attributes = attributes._replace(channel="email")
-        form_due_us = None
-        if attributes.channel == "form" and not bounced:
-            form_due_us = _form_due(timeline, item, living, policies, attributes)
-        found.append(_Try(*item[:4], timeline.contact_id, attributes.channel, bounced, form_due_us, attributes))
-    return found
+        yield _Try(*item[:4], timeline.contact_id, attributes.channel, bounced, attributes)
 
 
-def _form_due(
-    timeline: Timeline, form: Fact, living: Sequence[Timeline], policies: Policies, attributes: Attributes
-) -> int | None:
+def _form_due(form: _Try, traces: Sequence[Trace], policies: Policies) -> int | None:
     """When a form becomes a dead end unless the customer is answered before, or None: it has a ticket."""
-    policy = policies.pick(attributes, form.at_us)
+    if form.channel != "form" or form.bounced:
+        return None
+    policy = policies.pick(form.attributes, form.at_us)
     if policy is None or policy.dead_end_after_us is None:
         return None
     due_us = policy.calendar.due(form.at_us, policy.dead_end_after_us)
-    touched = any(
-        item.type in TOUCHES
-        and not item.data.get("automated")
-        and (item.type == facts.LINKED or form.at_us <= item.at_us <= due_us)
-        for item in timeline.facts
-    )
-    if touched or timeline.joined or any(_is_ticket_of(timeline, form, other, due_us) for other in living):
-        return None
-    return due_us
+    return None if any(_takes_up(other, form, due_us) for other in traces) else due_us
 
 
-def _is_ticket_of(form: Timeline, sent: Fact, other: Timeline, due_us: int) -> bool:
-    """Another contact that came of the form: it names it, is linked to it, or began in that time."""
+def _takes_up(other: Trace, form: _Try, due_us: int) -> bool:
+    """Whether a contact shows that somebody has a form: itself, where it was touched in time or tied to
+    another; another one that names it, is linked to it, or began in that time. Links are retroactive (C17)."""
     if other.contact_id == form.contact_id:
+        return other.taken_up or any(form.at_us <= at_us <= due_us for at_us in other.touched)
+    if form.contact_id in other.links:
+        return True
+    if other.form is not None and other.form[1] == form.contact_id and other.form[0] <= due_us:
+        return True
+    if other.door is None:
         return False
-    for item in other.facts:
-        if item.type == facts.LINKED and item.data["contact_id"] == form.contact_id:
-            return True  # links are retroactive (C17)
-        if item.type == facts.OPENED and item.data.get("source_ref") == form.contact_id and item.at_us <= due_us:
-            return True
-    first = next((f for f in other.facts if f.type in (facts.OPENED, facts.RECEIVED)), None)
-    return first is not None and first.data.get("channel") != "form" and sent.at_us <= first.at_us <= due_us
+    at_us, channel = other.door
+    return channel != "form" and form.at_us <= at_us <= due_us
 
 
 def _journey(
-    customer_id: str, tries: Sequence[_Try], answer: _Answer | None, policies: Policies, now_us: int
+    customer_id: str,
+    tries: Sequence[_Try],
+    answer: _Answer | None,
+    traces: Sequence[Trace],
+    policies: Policies,
+    now_us: int,
 ) -> Journey:
     first = tries[0]
     until_us = answer.at_us if answer else max(now_us, tries[-1].at_us)
-    attempts = tuple(_attempt(item, until_us) for item in tries)
+    dues = [_form_due(item, traces, policies) for item in tries]
     policy = policies.pick(first.attributes, first.at_us)
-    pending = [t.form_due_us for t in tries if t.form_due_us is not None and t.form_due_us >= until_us]
     wall_us = until_us - first.at_us
     return Journey(
         customer_id=customer_id,
-        attempts=attempts,
+        attempts=tuple(_attempt(item, due_us, until_us) for item, due_us in zip(tries, dues, strict=True)),
         started_us=first.at_us,
         ended_us=answer.at_us if answer else None,
         answered_by=answer.agent_id if answer else None,
@@ -187,15 +218,14 @@ def _journey(
         tier=first.attributes.tier,
         open_us=policy.calendar.elapsed(first.at_us, until_us) if policy else wall_us,
         wall_us=wall_us,
-        wake_us=None if answer else min(pending, default=None),
+        wake_us=None if answer else min((due for due in dues if due is not None and due >= until_us), default=None),
     )
 
 
-def _attempt(item: _Try, until_us: int) -> Attempt:
+def _attempt(item: _Try, due_us: int | None, until_us: int) -> Attempt:
     """A form is a dead end once its time has passed without an answer to the customer."""
     if item.bounced:
         return Attempt(item.contact_id, item.channel, item.at_us, "bounced", item.at_us)
-    due_us = item.form_due_us
     if due_us is not None and until_us > due_us:
         return Attempt(item.contact_id, item.channel, item.at_us, "no_ticket", due_us)
     return Attempt(item.contact_id, item.channel, item.at_us, None, None)
