@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from schemas.customers import Customer
 from schemas.topics import CUSTOMERS
 from streams.engine.clocks import Tier
-from streams.engine.identity import Directory
+from streams.engine.identity import Directory, normalised
 from streams.transport import Batch, LogClient, Record
 
 Changed = Callable[[set[str]], Awaitable[None]]
@@ -26,6 +26,7 @@ class Customers:
     def __init__(self) -> None:
         self.directory = Directory()
         self.refused = 0
+        self.version = 0  # another one whenever something was told
         self.followed: dict[int, int] = {}  # how far the topic was taken in, and acted on
         self._since_us: dict[str, int] = {}
 
@@ -47,8 +48,10 @@ class Customers:
         self._since_us[customer.customer_id] = since_us
 
     def apply(self, batch: Batch) -> set[str]:
-        """Take in a batch of the topic; returns the customers and identities that it speaks of."""
+        """Take in a batch of the topic; returns the customers and identities that it speaks of, and the
+        customers who held those identities until now."""
         changed: set[str] = set()
+        self.version += 1
         for key, value, timestamp_ms in zip(batch.keys, batch.values, batch.timestamps_ms, strict=True):
             if value is None:
                 if key is not None:
@@ -60,8 +63,9 @@ class Customers:
             except ValidationError:
                 self.refused += 1
                 continue
-            self.put(customer, timestamp_ms * 1_000)
             changed |= {customer.customer_id, *customer.identities}
+            changed |= {self.directory.owner_of(identity) for identity in customer.identities}
+            self.put(customer, timestamp_ms * 1_000)
         return changed
 
     async def load(self, client: LogClient, topic: str) -> dict[int, int]:
@@ -95,7 +99,11 @@ def customer_records(customers: Iterable[Customer], at: datetime) -> list[Record
 
 def affected(directory: Directory, homes: Iterable[str], changed: set[str]) -> set[str]:
     """Customers among `homes` that were told of, or that are identities which somebody claims now."""
-    return {home for home in homes if home in changed or (":" in home and directory.owner_of(home) != home)}
+
+    def claimed(home: str) -> bool:
+        return ":" in home and directory.owner_of(home) not in (home, normalised(home))
+
+    return {home for home in homes if home in changed or claimed(home)}
 
 
 __all__ = ["CUSTOMERS", "Customers", "affected", "customer_records"]

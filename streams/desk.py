@@ -14,7 +14,7 @@ from schemas.refusals import Refusal
 from streams.customers import Customers
 from streams.engine.calendar import SECOND_US
 from streams.engine.policy import Policies
-from streams.homes import Home
+from streams.homes import Homes
 from streams.metrics import Metrics
 from streams.state import ContactState, decode_contact
 from streams.transport import BulkTable, partition_for
@@ -36,7 +36,7 @@ class Desk:
     contacts: BulkTable
     journeys: BulkTable
     partitions: int
-    homes: dict[int, Home] = field(default_factory=dict)
+    homes: Homes = field(default_factory=Homes)
     refused_in_a_row: int = 0
 
     @property
@@ -83,7 +83,7 @@ class Desk:
             at = f"{place.batch.topic}/{place.batch.partition}/{place.batch.offsets[place.index]}"
             raise RefusedInARowError(
                 f"{self.refused_in_a_row} records in a row were refused, the last as {refusal.reason} "
-                f"({refusal.detail}) at {at}; nothing more is diverted until somebody has looked"
+                f"at {at}; nothing more is diverted until somebody has looked"
             )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-JOURNEYS_OF = "customer:"
+JOURNEYS_OF = "\0journeys:"  # as no contact is called
 
 
 class DueIndex:
-    """Names (a contact's id, or `customer:` and an id for journeys) by the instant to look again."""
+    """Names (a contact's id, or `JOURNEYS_OF` and a customer's for their journeys) by the instant to look again."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []

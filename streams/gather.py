@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from schemas.codec import decode
-from schemas.events import WAKE_UP
+from schemas.events import WAKE_UP, Event
 from schemas.refusals import Reason, Refusal
 from streams.desk import Desk
-from streams.due import JOURNEYS_OF
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US, to_us
 from streams.engine.outcome import instant_text
@@ -19,7 +18,7 @@ from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_orde
 from streams.moving import MOVED, forward, hops_of, take_in
 from streams.replay import too_large
 from streams.state import ContactState, fact_bytes
-from streams.waking import SOURCE
+from streams.waking import SOURCE, SOURCE_OF_JOURNEYS
 from streams.work import Place, Work
 
 HOPS_MAX: Final = 3
@@ -40,17 +39,30 @@ def gather(place: Place, desk: Desk, work: Work) -> None:
         desk.refuse(place, event, work)
     elif event.type != WAKE_UP:
         _gather_fact(fact_of(event), event.subject, place, desk, work)
-    elif event.source == SOURCE:
-        work.events[WAKE_UP, "woken"] += 1
-        _wake(event.subject, to_us(event.time), desk, work)
     else:
-        detail = f"found type {WAKE_UP}, which is internal"
+        _gather_wake_up(event, place, desk, work)
+
+
+def _gather_wake_up(event: Event, place: Place, desk: Desk, work: Work) -> None:
+    now_us = to_us(event.time)
+    detail = f"found type {WAKE_UP}, which is internal"
+    refusal: Refusal | None = Refusal(reason=Reason.RESERVED_TYPE, detail=detail, field="type")
+    if event.source in (SOURCE, SOURCE_OF_JOURNEYS):
+        refusal = _untimely(now_us, place, desk)
+    if refusal is not None:
         work.events[WAKE_UP, "refused"] += 1
-        desk.refuse(place, Refusal(reason=Reason.RESERVED_TYPE, detail=detail, field="type"), work)
+        desk.refuse(place, refusal, work)
+        return
+    work.events[WAKE_UP, "woken"] += 1
+    if event.source == SOURCE:
+        _wake(event.subject, now_us, desk, work)
+    else:
+        work.woken_journeys[event.subject] = max(now_us, work.woken_journeys.get(event.subject, 0))
+        work.journeying.add(event.subject)
 
 
 def _gather_fact(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> None:
-    refusal = _untimely(item, place, desk) or _put(item, contact_id, place, desk, work)
+    refusal = _untimely(item.at_us, place, desk) or _put(item, contact_id, place, desk, work)
     if refusal is None:
         desk.refused_in_a_row = 0
         return
@@ -91,13 +103,13 @@ def _send_on(item: Fact, place: Place, customer: str, desk: Desk, work: Work) ->
     forward(place, customer, desk, work)
 
 
-def _untimely(item: Fact, place: Place, desk: Desk) -> Refusal | None:
+def _untimely(at_us: int, place: Place, desk: Desk) -> Refusal | None:
     """C20: measured against the log's append time, so that re-reading the log decides alike."""
-    at, appended = instant_text(item.at_us), instant_text(place.appended_us)
-    if item.at_us > place.appended_us + desk.limits.ahead.seconds * SECOND_US:
+    at, appended = instant_text(at_us), instant_text(place.appended_us)
+    if at_us > place.appended_us + desk.limits.ahead.seconds * SECOND_US:
         detail = f"found {at}, which is after {appended} by more than {desk.limits.ahead}"
         return Refusal(reason=Reason.FROM_THE_FUTURE, detail=detail, field="time")
-    if item.at_us < place.appended_us - desk.late_us:
+    if at_us < place.appended_us - desk.late_us:
         detail = f"found {at}, which is before {appended} by more than {desk.limits.late_after}"
         return Refusal(reason=Reason.TOO_LATE, detail=detail, field="time")
     return None
@@ -133,16 +145,10 @@ def _customer(item: Fact, place: Place, desk: Desk) -> str | None:
     key = place.batch.keys[place.index]
     if customer is None and key:
         customer = key.decode(errors="replace")
-        item.data["customer_id"] = customer
     return customer
 
 
 def _wake(name: str, now_us: int, desk: Desk, work: Work) -> None:
-    if name.startswith(JOURNEYS_OF):
-        customer = name.removeprefix(JOURNEYS_OF)
-        work.woken_journeys[customer] = max(now_us, work.woken_journeys.get(customer, 0))
-        work.journeying.add(customer)
-        return
     state = desk.state(name, work)
     if state is None or state.moved_to is not None:
         return

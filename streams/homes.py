@@ -5,12 +5,13 @@ Everything here is rebuilt from the tables when a partition is ready, and droppe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streams.due import JOURNEYS_OF, DueIndex
 from streams.metrics import Waiting
 from streams.state import Header, decode_header, journeys_wake
+from streams.transport import Fenced
 
 
 @dataclass(slots=True)
@@ -48,11 +49,26 @@ class Home:
         """Whether a clock of this customer's contacts runs."""
         return any(self.headers[name].running for name in self.contacts_of.get(customer_id, ()))
 
+    def look_again(self, names: Iterable[str], now_us: int) -> None:
+        """Have contacts or journeys looked at at once; copies belong to the contact's own home. A timer that
+        finds the partition lost may fail to, and whoever has it then looks by himself."""
+        for name in names:
+            if name.startswith(JOURNEYS_OF) or "\0" not in name:
+                self.due.put(name, now_us - 1)
+
     def waiting(self) -> Iterator[Waiting]:
         """Every clock that runs here."""
         for header in list(self.headers.values()):
             for clock in header.running:
                 yield Waiting(clock.target, clock.state, clock.tier, header.home, clock.since_us)
+
+
+class Homes(dict[int, Home]):
+    """By partition, those that are ours and ready. Asking for another raises `Fenced`: a batch that outlives
+    its partition is dropped."""
+
+    def __missing__(self, partition: int) -> Home:
+        raise Fenced(f"partition {partition} is not ours, or not ready")
 
 
 def home_from_tables(contacts: Mapping[bytes, bytes], journeys: Mapping[bytes, bytes]) -> Home:

@@ -7,7 +7,7 @@ point 5). What a record means is decided in `streams.gather` and `streams.decide
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -21,7 +21,7 @@ from streams.engine.calendar import to_us
 from streams.engine.policy import Policies
 from streams.engine.timeline import Contact
 from streams.gather import gather
-from streams.homes import Home, home_from_tables
+from streams.homes import Home, Homes, home_from_tables
 from streams.metrics import Metrics
 from streams.state import decode_contact, decode_header, decode_journeys
 from streams.transport import Batch, Pace, Record, Runtime
@@ -70,13 +70,14 @@ class Track:
     # -- partitions come and go ----------------------------------------------------------------------
 
     @property
-    def homes(self) -> dict[int, Home]:
+    def homes(self) -> Homes:
         """The index of each partition that is ours and ready."""
         return self.desk.homes
 
     def _ready(self, partition: int) -> None:
         contacts, journeys = self.desk.contacts.partition(partition), self.desk.journeys.partition(partition)
-        self.homes[partition] = home_from_tables(contacts, journeys)
+        home = self.homes[partition] = home_from_tables(contacts, journeys)
+        self._look_again(home, self._told_meanwhile(home))
 
     def _revoked(self, partition: int) -> None:
         self.homes.pop(partition, None)
@@ -114,13 +115,24 @@ class Track:
     async def customers_changed(self, changed: set[str]) -> None:
         """Contacts and journeys of customers (or identities) that changed are looked at again, and move home
         where they must."""
-        now = self._now()
-        for partition, home in list(self.homes.items()):
-            customers = sorted(affected(self.desk.customers.directory, list(home.contacts_of), changed))
-            names = [name for customer in customers for name in sorted(home.contacts_of[customer])]
-            names += [JOURNEYS_OF + customer for customer in customers]
-            if names:
-                await self._send_to(partition, [wake_up(name, to_us(now) - 1, now) for name in names])
+        for home in self.homes.values():
+            self._look_again(home, affected(self.desk.customers.directory, home.contacts_of, changed))
+
+    def _told_meanwhile(self, home: Home) -> set[str]:
+        """Customers of whom something was told while nobody had the partition: who is claimed by somebody
+        now, and who has another tier than a clock that runs."""
+        customers = self.desk.customers
+        retiered = {
+            header.home
+            for header in home.headers.values()
+            if any(clock.tier != customers.tier_of(header.home) for clock in header.running)
+        }
+        return affected(customers.directory, home.contacts_of, retiered)
+
+    def _look_again(self, home: Home, customers: Iterable[str]) -> None:
+        for customer in customers:
+            names = home.contacts_of.get(customer, ())
+            home.look_again([*names, JOURNEYS_OF + customer], to_us(self._now()))
 
     async def _send_to(self, partition: int, records: Sequence[Record]) -> None:
         fence = self._runtime.fence(partition)
@@ -132,12 +144,15 @@ class Track:
         """Gather, decide, apply. Raises `Fenced` where the partition is no longer ours; whatever else is
         raised stops the process, and the batch is handed out again."""
         work = Work(batch.partition, batch.fence)
-        pace = Pace()
+        pace, version = Pace(), self.desk.customers.version
         for index in range(len(batch)):
             gather(Place(batch, index), self.desk, work)
             await pace()
         await decide(self.desk, work, pace)
         await self._apply(work)
+        if version != self.desk.customers.version:  # what was told meanwhile did not know of these contacts
+            home = self.homes[work.partition]
+            self._look_again(home, {home.headers[name].home for name in work.touched if name in home.headers})
 
     async def _apply(self, work: Work) -> None:
         """Each step awaited before the next: records, then tables (changelog first), then the index."""

@@ -11,23 +11,26 @@ from typing import Final
 import orjson
 
 from schemas.events import WAKE_UP
+from streams.due import JOURNEYS_OF
 from streams.engine.calendar import to_us
 from streams.engine.outcome import instant_text, record_id
 from streams.transport import Record
 
 SOURCE: Final = "/heardback"
+SOURCE_OF_JOURNEYS: Final = "/heardback/journeys"
 
 
 def wake_up(name: str, wake_us: int, now: datetime) -> Record:
     """The record that has a contact, or a customer's journeys, looked at; its time says how far time has
     passed: always beyond the instant that was waited for."""
+    subject = name.removeprefix(JOURNEYS_OF)
     event = {
         "specversion": "1.0",
         "id": record_id(name, instant_text(wake_us)),
-        "source": SOURCE,
+        "source": SOURCE if subject == name else SOURCE_OF_JOURNEYS,
         "type": WAKE_UP,
         "time": instant_text(max(to_us(now), wake_us + 1)),
-        "subject": name,
+        "subject": subject,
         "data": {},
     }
     return Record(key=record_id(name).encode(), value=orjson.dumps(event), timestamp_ms=to_us(now) // 1_000)
