@@ -14,17 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import orjson
 
 from alerting import message
+from schemas.alerts import Severity
 from schemas.configuration import AlertsSpec, EscalationSpec
 
 REPLY_BOUNCED: Final = "reply_bounced"
 SILENT_CLOSE: Final = "silent_close"
 DEAD_END: Final = "dead_end"
 RESPONSES: Final = ("first_response", "next_response")
+SEVERITIES: Final = get_args(Severity)
 KEPT: Final = 256
 """How many past journeys and ended alerts are remembered of one customer."""
 
@@ -101,7 +103,7 @@ class Rules:
         limit = spec.from_ if isinstance(spec.from_, datetime) else first_start
         self._limit = "" if limit is None else _key(limit.astimezone(UTC).isoformat().removesuffix("+00:00"))
         self._breach = next((step for step in spec.escalations if not step.after.seconds), EscalationSpec(after="0m"))
-        # In the order in which the engine counts the steps that have passed.
+        # In the order in which the engine numbers them.
         later = [step for step in spec.escalations if step.after.seconds]
         self._steps = sorted(later, key=lambda step: (step.clock == "wall", step.after.seconds))
         self._links = message.Links(board_url=spec.board_url, runbook_url=spec.runbook_url)
@@ -138,9 +140,16 @@ class Rules:
             case "broken", "escalated":
                 if not self._steps:  # a step that is no longer configured
                     return Wish("breach", self._breach.severity, due, _latest(due, outcome["alerts_from"]), at)
-                step = self._steps[min(outcome["step"], len(self._steps)) - 1]
+                step = self._gravest(outcome)
                 return Wish("escalation", step.severity, due, starts_at, at, _names(step))
         return None
+
+    def _gravest(self, outcome: Content) -> EscalationSpec:
+        """Of the steps that have passed the one of the highest severity, of several the last in order: a milder
+        step that passes later takes nothing back."""
+        numbers = outcome.get("steps") or range(1, outcome["step"] + 1)
+        passed = [self._steps[min(number, len(self._steps)) - 1] for number in numbers]
+        return max(reversed(passed), key=lambda step: SEVERITIES.index(step.severity))
 
     # -- journeys
 
@@ -243,8 +252,9 @@ class _Fold:
             return  # due before `alerts.from`: recorded as an outcome, never said
         if said is not None and firing:
             record = said.record
-            if (record["kind"], record["severity"], record["customer_id"]) == (*wish[:2], customer_id):
-                return
+            same = (record["kind"], record["severity"], record["customer_id"]) == (*wish[:2], customer_id)
+            if same and not (wish.also and _key(wish.at) > _key(record["at"])):
+                return  # unless a further step adds receivers
             if record["customer_id"] != customer_id:
                 self._resolve(name, said, "superseded", wish.at)
         alert = {"alert_id": name, **make()}

@@ -40,7 +40,9 @@ class Outcome(Record):
     """One clock, one revision. `stage_at` is when the stage began (for `at_risk`, `overdue`, `escalated`
     the instant that was crossed), `alerts_from` since when it may alert (C8; null: not yet),
     `bounced_at` when an answer to it was last found bounced (C13), `settled_at` when the customer of a
-    silently closed cycle was answered or asked again (C10)."""
+    silently closed cycle was answered or asked again (C10). `step` counts the shares or escalations that have
+    passed; `steps` numbers those escalations, from 1 in the order of (wall, after) without the breach itself:
+    open and wall steps may pass in any order."""
 
     outcome_id: Id
     revision: Annotated[int, Field(ge=1)]
@@ -62,6 +64,7 @@ class Outcome(Record):
     paused_seconds: Seconds
     stage: Stage
     step: Annotated[int, Field(ge=0)]
+    steps: list[Annotated[int, Field(ge=1)]] = Field(default_factory=list)
     channel: Channel
     tier: Id | None
     queue: Id | None

@@ -47,6 +47,7 @@ class Clock(NamedTuple):
     reason: str
     stage: str
     step: int
+    steps: tuple[int, ...]
     stage_at_us: int
     started_us: int
     due_us: int | None
@@ -398,9 +399,9 @@ class Reading:
             if end is not None
             else _verdict(running, due_us, late=late, ended=ended_us is not None)
         )
-        stage, step, stage_at_us, wake_us = "ended", 0, ended_us or 0, None
+        stage, steps, stage_at_us, wake_us = "ended", (), ended_us or 0, None
         if ended_us is None:
-            stage, step, stage_at_us, wake_us = _stage(running, policy, self.policies, due_us, now_us)
+            stage, steps, stage_at_us, wake_us = _stage(running, policy, self.policies, due_us, now_us)
         paused_us = _paused_time(running, policy.calendar, until_us)
         clock = Clock(
             contact_id=self.timeline.contact_id,
@@ -411,7 +412,8 @@ class Reading:
             verdict=verdict,
             reason=reason,
             stage=stage,
-            step=step,
+            step=len(steps),
+            steps=steps if stage == "escalated" else (),
             stage_at_us=stage_at_us,
             started_us=running.start_us,
             due_us=None if stage == "paused" else due_us,
@@ -521,27 +523,28 @@ def _verdict(running: Running, due_us: int | None, *, late: bool, ended: bool) -
 
 def _stage(
     running: Running, policy: Policy, policies: Policies, due_us: int | None, now_us: int
-) -> tuple[str, int, int, int | None]:
-    """Stage, step, since when, and the next instant to look again (rule 3 of the design's section 2)."""
+) -> tuple[str, tuple[int, ...], int, int | None]:
+    """Stage, the numbers of the shares or escalations that have passed, since when, and the next instant to
+    look again (rule 3 of the design's section 2)."""
     if due_us is None:
         assert running.paused_us is not None
-        return "paused", 0, running.paused_us, None
+        return "paused", (), running.paused_us, None
     if now_us <= due_us and running.paused_us is not None:
-        return "paused", 0, running.paused_us, due_us
+        return "paused", (), running.paused_us, due_us
     if now_us > due_us:
         steps = escalations(running, policy, policies, due_us)
         passed = [(step, at_us) for step, at_us in steps if now_us > at_us]
         wake_us = min((at_us for _, at_us in steps if at_us >= now_us), default=None)
         if not passed:
-            return "overdue", 0, due_us, wake_us
+            return "overdue", (), due_us, wake_us
         at_us = max(at_us for _, at_us in passed)
-        return "escalated", len(passed), at_us, wake_us
+        return "escalated", tuple(step for step, _ in passed), at_us, wake_us
     instants = warnings(running, policy)
     passed_warnings = [at_us for at_us in instants if now_us > at_us]
     wake_us = min((at_us for at_us in instants if at_us >= now_us), default=due_us)
     if not passed_warnings:
-        return "running", 0, running.pauses[-1][1] if running.pauses else running.start_us, wake_us
-    return "at_risk", len(passed_warnings), passed_warnings[-1], wake_us
+        return "running", (), running.pauses[-1][1] if running.pauses else running.start_us, wake_us
+    return "at_risk", tuple(range(1, len(passed_warnings) + 1)), passed_warnings[-1], wake_us
 
 
 def warnings(running: Running, policy: Policy) -> list[int]:

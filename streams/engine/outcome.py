@@ -82,6 +82,7 @@ def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> C
         "paused_seconds": clock.paused_us / _SECOND_US,
         "stage": clock.stage,
         "step": clock.step,
+        "steps": clock.steps,
         "channel": attributes.channel,
         "tier": attributes.tier,
         "queue": attributes.queue,
@@ -183,7 +184,7 @@ def clock_digest(clock: Clock, customer_id: str, url: str | None) -> str:
 def superseded(content_id: str, last: Content) -> Content:
     """What is said once more of an outcome that no longer exists: void, `superseded`."""
     ended = last["ended_at"] or last["stage_at"]
-    return {**last, "outcome_id": content_id, "verdict": "void", "reason": "superseded", "stage": "ended", "step": 0,
+    return {**last, "outcome_id": content_id, "verdict": "void", "reason": "superseded", "stage": "ended", "step": 0, "steps": (),
             "ended_at": ended, "alerts_from": None}  # fmt: skip
 
 

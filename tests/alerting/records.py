@@ -32,8 +32,8 @@ def outcome(revision: int = 1, **changed: Any) -> dict[str, Any]:
         "target": "first_response", "cycle": 1, "verdict": "open", "reason": "running", "policy": "gold",
         "policy_version": "p1", "calendar": "london", "calendar_version": "k1", "started_at": STARTED, "due_at": DUE,
         "ended_at": None, "open_seconds": 0.0, "wall_seconds": 0.0, "paused_seconds": 0.0, "stage": "running",
-        "step": 0, "channel": "ticket", "tier": "gold", "queue": "billing", "priority": "high", "agent_id": None,
-        "stage_at": STARTED, "alerts_from": STARTED, "bounced_at": None, "silently_closed": False,
+        "step": 0, "steps": [], "channel": "ticket", "tier": "gold", "queue": "billing", "priority": "high",
+        "agent_id": None, "stage_at": STARTED, "alerts_from": STARTED, "bounced_at": None, "silently_closed": False,
         "settled_at": None, "url": "https://desk.example/4711",
     }  # fmt: skip
     assert not changed.keys() - content.keys()

@@ -330,6 +330,30 @@ def test_a_step_names_receivers_of_its_own() -> None:
     assert change.also == ("boss",)
 
 
+MIXED = [
+    {"after": "4h", "severity": "page"},
+    {"after": "1h", "severity": "critical", "clock": "wall"},
+    {"after": "8h", "severity": "warning"},
+]
+
+
+def test_the_severity_is_that_of_the_gravest_step_that_passed_in_whatever_order() -> None:
+    rules = Rules(AlertsSpec.model_validate({"escalations": MIXED}))
+    wall, then_open = escalated(2, steps=[3]), escalated(3, step=2, steps=[1, 3])
+    assert said(overdue(), wall, then_open, rules=rules) == ["breach firing page", "escalation firing critical"]
+
+
+def test_a_further_step_of_the_same_severity_tells_the_receivers_that_it_adds() -> None:
+    receivers = [{"type": "console", "name": "boss"}, {"type": "console", "name": "owner"}]
+    steps = [{"after": "1h", "receivers": ["boss"]}, {"after": "2h", "receivers": ["owner"]}]
+    rules = Rules(AlertsSpec.model_validate({"escalations": steps, "receivers": receivers}))
+    _, known = rules.on_outcome(escalated(1), None)
+    later = "2026-11-10T12:00:00Z"
+    [change], known = rules.on_outcome(escalated(2, step=2, steps=[1, 2], stage_at=later), known)
+    assert change.also == ("owner",)
+    assert rules.on_outcome(escalated(3, step=2, steps=[1, 2], stage_at=later), known)[0] == []
+
+
 START = datetime(2026, 11, 10, 9, 45, tzinfo=UTC)
 
 

@@ -135,7 +135,7 @@ class Steered:
                 headers=[record.headers for record in records],
                 timestamps_ms=[record.timestamp_ms or 0 for record in records],
                 next_offset=first + len(records), fence=self.log.fence(partition),
-            )  # fmt: skip
+            )
         )
         self._read[partition] += len(records)
         return True

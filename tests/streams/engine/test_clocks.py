@@ -452,8 +452,9 @@ def test_shares_of_the_target_are_shares_of_open_time() -> None:
 def test_escalations_run_in_open_time_or_in_wall_time() -> None:
     policies = promises(escalations=[Escalation(after_us=HOUR_US, wall=True), Escalation(after_us=HOUR_US)])
     story = "Fri 16:00 A opened"
-    assert judge(story, now="Fri 18:01", policies=policies).clock("first_response").step == 1
-    assert judge(story, now="+Mon 09:31", policies=policies).clock("first_response").step == 2
+    wall, both = judge(story, now="Fri 18:01", policies=policies), judge(story, now="+Mon 09:31", policies=policies)
+    assert (wall.clock("first_response").step, wall.clock("first_response").steps) == (1, (2,))
+    assert (both.clock("first_response").step, both.clock("first_response").steps) == (2, (1, 2))
 
 
 def test_an_ended_clock_wakes_nobody() -> None:
