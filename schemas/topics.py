@@ -12,13 +12,14 @@ from typing import Final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
     """A topic as the broker must know it. `partitioned`: has the common partition count; others have
-    one partition."""
+    one partition. `keeps_foreign`: its records hold whole records of others."""
 
     name: str
     key: str
     compacted: bool = False
     partitioned: bool = True
     retention_days: int | None = None
+    keeps_foreign: bool = False
     about: str
 
 
@@ -34,7 +35,12 @@ JOURNEYS: Final = Topic(name="journeys", key="customer_id", about="attempts of a
 ALERTS: Final = Topic(name="alerts", key="customer_id", about="what a human must know, firing and resolved")
 DELIVERIES: Final = Topic(name="deliveries", key="alert_id", about="what receivers said")
 DEAD_LETTERS: Final = Topic(
-    name="dead-letters", key="origin", partitioned=False, retention_days=90, about="what was refused, unchanged"
+    name="dead-letters",
+    key="origin",
+    partitioned=False,
+    retention_days=90,
+    keeps_foreign=True,
+    about="what was refused, unchanged",
 )
 
 TOPICS: Final = (CONTACT_EVENTS, CUSTOMERS, POLICIES, OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, DEAD_LETTERS)

@@ -5,10 +5,11 @@ What follows for clocks is decided afterwards, once per contact, in `streams.dec
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from schemas.codec import decode
-from schemas.events import WAKE_UP, Event
+from schemas.events import ID_CHARACTERS_MAX, ID_PATTERN, WAKE_UP, Event
 from schemas.refusals import Reason, Refusal
 from streams.desk import Desk
 from streams.engine import timeline as facts
@@ -18,11 +19,13 @@ from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_orde
 from streams.moving import MOVED, forward, hops_of, take_in
 from streams.replay import too_large
 from streams.state import ContactState, fact_bytes
+from streams.transport import RECORD_BYTES_MAX
 from streams.waking import SOURCE, SOURCE_OF_JOURNEYS
 from streams.work import Place, Work
 
 HOPS_MAX: Final = 3
-MEASURED_FROM: Final = 100  # below so many facts no contact is too large: a fact has bounded fields
+CUSTOMER: Final = re.compile(ID_PATTERN)
+FORWARDED_BYTES_MAX: Final = RECORD_BYTES_MAX - 1_024  # sent on, it carries a header more
 # What changes a journey: attempts, answers, and what shows that somebody has a form.
 JOURNEYING: Final = frozenset(facts.RANK) - {facts.PAUSED, facts.RESUMED, facts.RESOLVED, facts.CLOSED, facts.RATED}
 
@@ -31,9 +34,9 @@ def gather(place: Place, desk: Desk, work: Work) -> None:
     """Take one record in. Raises RefusedInARowError where it is one refusal too many."""
     value = place.batch.values[place.index]
     if place.header(MOVED) is not None:
-        take_in(value, desk, work)
+        _gather_moved(place, desk, work)
         return
-    event = decode(value, place.batch.headers[place.index])
+    event = _bounded(place) or decode(value, place.batch.headers[place.index])
     if isinstance(event, Refusal):
         work.events["", "refused"] += 1
         desk.refuse(place, event, work)
@@ -59,6 +62,26 @@ def _gather_wake_up(event: Event, place: Place, desk: Desk, work: Work) -> None:
     else:
         work.woken_journeys[event.subject] = max(now_us, work.woken_journeys.get(event.subject, 0))
         work.journeying.add(event.subject)
+
+
+def _gather_moved(place: Place, desk: Desk, work: Work) -> None:
+    try:
+        take_in(place.batch.values[place.index], desk, work)
+    except (ValueError, KeyError, TypeError, IndexError):
+        detail = f"found header {MOVED}, which is ours, on a record that holds no contact"
+        work.events["", "refused"] += 1
+        desk.refuse(place, Refusal(reason=Reason.NOT_CLOUDEVENTS, detail=detail), work)
+
+
+def _bounded(place: Place) -> Refusal | None:
+    """Whatever is taken must fit into records of ours, with key and headers."""
+    batch, index = place.batch, place.index
+    size_bytes = len(batch.values[index] or b"") + len(batch.keys[index] or b"")
+    size_bytes += sum(len(name) + len(content) for name, content in batch.headers[index])
+    if size_bytes <= FORWARDED_BYTES_MAX:
+        return None
+    detail = f"found {size_bytes} bytes with key and headers, wanted at most {FORWARDED_BYTES_MAX}"
+    return Refusal(reason=Reason.RECORD_TOO_LARGE, detail=detail)
 
 
 def _gather_fact(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> None:
@@ -105,14 +128,14 @@ def _send_on(item: Fact, place: Place, customer: str, desk: Desk, work: Work) ->
 
 def _untimely(at_us: int, place: Place, desk: Desk) -> Refusal | None:
     """C20: measured against the log's append time, so that re-reading the log decides alike."""
-    at, appended = instant_text(at_us), instant_text(place.appended_us)
-    if at_us > place.appended_us + desk.limits.ahead.seconds * SECOND_US:
-        detail = f"found {at}, which is after {appended} by more than {desk.limits.ahead}"
-        return Refusal(reason=Reason.FROM_THE_FUTURE, detail=detail, field="time")
-    if at_us < place.appended_us - desk.late_us:
-        detail = f"found {at}, which is before {appended} by more than {desk.limits.late_after}"
-        return Refusal(reason=Reason.TOO_LATE, detail=detail, field="time")
-    return None
+    appended_us, limits = place.appended_us, desk.limits
+    if at_us > appended_us + limits.ahead.seconds * SECOND_US:
+        why, reason = f"after {instant_text(appended_us)} by more than {limits.ahead}", Reason.FROM_THE_FUTURE
+    elif at_us < appended_us - desk.late_us:
+        why, reason = f"before {instant_text(appended_us)} by more than {limits.late_after}", Reason.TOO_LATE
+    else:
+        return None
+    return Refusal(reason=reason, detail=f"found {instant_text(at_us)}, which is {why}", field="time")
 
 
 def _add(item: Fact, state: ContactState, desk: Desk) -> Refusal | None:
@@ -130,8 +153,10 @@ def _add(item: Fact, state: ContactState, desk: Desk) -> Refusal | None:
         if known.type == item.type == facts.OPENED and known.source != item.source:
             detail = f"contact {state.contact.contact_id} was opened by source {known.source} before"
             return Refusal(reason=Reason.CONTACT_ID_REUSED, detail=detail, field="subject")
-    if len(own) > MEASURED_FROM and state.size_bytes + fact_bytes(item) > desk.limits.contact_bytes:
-        return too_large(desk.limits.contact_bytes)
+    most, added = desk.limits.contact_bytes, fact_bytes(item)
+    if state.size_bytes_at_most + added > most and state.size_bytes + added > most:
+        return too_large(most)
+    state.size_bytes_at_most += added
     if not own or facts.ORDER(own[-1]) < facts.ORDER(item):
         own.append(item)
     else:
@@ -143,9 +168,12 @@ def _customer(item: Fact, place: Place, desk: Desk) -> str | None:
     """The customer that a fact names (C19), else the one that the record's key is."""
     customer = customer_of([item], desk.customers.directory)
     key = place.batch.keys[place.index]
-    if customer is None and key:
-        customer = key.decode(errors="replace")
-    return customer
+    if customer is not None or not key:
+        return customer
+    name = key.decode(errors="replace")
+    if len(name) > ID_CHARACTERS_MAX or CUSTOMER.match(name) is None:
+        return None
+    return name
 
 
 def _wake(name: str, now_us: int, desk: Desk, work: Work) -> None:

@@ -15,7 +15,7 @@ from schemas.refusals import Refusal
 from streams.engine.outcome import instant_text
 from streams.metrics import EventResult
 from streams.state import ContactState
-from streams.transport import Batch, Fence, Record
+from streams.transport import KEPT_BYTES_MAX, Batch, Fence, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Place:
             origin=f"{batch.topic}/{batch.partition}/{batch.offsets[index]}",
             refused_at=instant_text(self.appended_us),
         )
-        return Record(key=letter.origin.encode(), value=letter.value, headers=to_headers(letter))
+        headers = to_headers(letter)
+        return Record(key=letter.origin.encode(), value=letter.value, headers=headers, bytes_max=KEPT_BYTES_MAX)
 
 
 @dataclass(slots=True)

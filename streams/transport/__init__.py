@@ -34,6 +34,7 @@ share one log. Engine, sources and rules do not belong here, nor does the meanin
 """
 
 from streams.transport.batching import (
+    KEPT_BYTES_MAX,
     RECORD_BYTES_MAX,
     Batch,
     Fence,
@@ -63,6 +64,7 @@ from streams.transport.settings import TransportSettings
 from streams.transport.table import BulkTable
 
 __all__ = [
+    "KEPT_BYTES_MAX",
     "RECORD_BYTES_MAX",
     "Batch",
     "BrokerBusy",

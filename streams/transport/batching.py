@@ -17,6 +17,12 @@ Headers = Sequence[tuple[str, bytes]]
 RECORD_BYTES_MAX: Final = 1024 * 1024
 """Key, value and headers of one record together; a larger one is refused with `RecordTooLarge`."""
 
+FOREIGN_BYTES_MAX: Final = 4 * 1024 * 1024
+"""What others may write into our topics: more than we do, since the broker could only turn them away."""
+
+KEPT_BYTES_MAX: Final = 3 * FOREIGN_BYTES_MAX
+"""A record of others with what we have to say about it, for the topics that keep such."""
+
 YIELD_AFTER_SECONDS: Final = 0.05
 
 
@@ -31,13 +37,15 @@ class Fence:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One record to be written. `timestamp_ms` is None for "now"; `partition` only matters to those who
-    group records by it (`by_partition`): None means where the key belongs."""
+    group records by it (`by_partition`): None means where the key belongs. `bytes_max` is raised for what
+    others wrote and we must keep unchanged."""
 
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
     timestamp_ms: int | None = None
     partition: int | None = None
+    bytes_max: int = RECORD_BYTES_MAX
 
     @property
     def size_bytes(self) -> int:

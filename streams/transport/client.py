@@ -9,17 +9,19 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from streams.transport.batching import Batch, RecordsByPartition
+from streams.transport.batching import FOREIGN_BYTES_MAX, Batch, RecordsByPartition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicSpec:
-    """A topic as it must exist. `retention_ms` None: the broker's default."""
+    """A topic as it must exist. `retention_ms` None: the broker's default. `message_bytes`: what the broker
+    takes of anybody."""
 
     name: str
     partitions: int
     compacted: bool = False
     retention_ms: int | None = None
+    message_bytes: int = FOREIGN_BYTES_MAX
 
 
 class LogClient(Protocol):

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.transport import kafka_topics
-from streams.transport.batching import RECORD_BYTES_MAX, Batch, RecordsByPartition
+from streams.transport.batching import Batch, RecordsByPartition
 from streams.transport.client import TopicSpec
 from streams.transport.errors import RecordTooLarge, TransportError
 from streams.transport.kafka_writer import KafkaWriter, connected, stopped, translated
@@ -82,9 +82,10 @@ class KafkaLog:
 
     async def append(self, topic: str, records: RecordsByPartition) -> None:
         """Sends each partition's records as whole batches and waits for all."""
-        oversized = [r.size_bytes for some in records.values() for r in some if r.size_bytes > RECORD_BYTES_MAX]
+        oversized = [r for some in records.values() for r in some if r.size_bytes > r.bytes_max]
         if oversized:
-            raise RecordTooLarge(f"{topic}: a record of {oversized[0]} bytes, at most {RECORD_BYTES_MAX} are allowed")
+            found, most = oversized[0].size_bytes, oversized[0].bytes_max
+            raise RecordTooLarge(f"{topic}: a record of {found} bytes, at most {most} are allowed")
         await self._writer.append(topic, records)
 
     async def read(self, topic: str, partition: int, offset: int, max_records: int = 1000) -> Batch | None:

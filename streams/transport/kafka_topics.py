@@ -17,7 +17,6 @@ from streams.transport.settings import TransportSettings
 
 logger = logging.getLogger(__name__)
 
-MESSAGE_BYTES: Final = 4 * 1024 * 1024
 CHANGELOG_SEGMENT_BYTES: Final = 64 * 1024 * 1024
 FOREVER_MS: Final = 2**63 - 1
 
@@ -70,7 +69,7 @@ async def _create(admin: AIOKafkaAdminClient, url: str, missing: Sequence[TopicS
 
 def _config(spec: TopicSpec, replication_factor: int) -> dict[str, str]:
     config = {
-        "max.message.bytes": str(MESSAGE_BYTES),
+        "max.message.bytes": str(spec.message_bytes),
         "min.insync.replicas": str(max(1, replication_factor - 1)),
         "message.timestamp.after.max.ms": str(FOREVER_MS),
     }

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_BYTES: Final = 512 * 1024
 """A record batch is sent when it is this large; one larger record makes a batch of its own."""
-REQUEST_BYTES: Final = 8 * 1024 * 1024
+REQUEST_BYTES: Final = 16 * 1024 * 1024
 FEW_RECORDS: Final = 8
 """So few are sent one by one, and aiokafka joins those of many callers into batches."""
 

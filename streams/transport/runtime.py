@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from schemas.topics import Topic
-from streams.transport.batching import Batch, Fence, RecordsByPartition
+from streams.transport.batching import FOREIGN_BYTES_MAX, KEPT_BYTES_MAX, Batch, Fence, RecordsByPartition
 from streams.transport.client import LogClient, TopicSpec
 from streams.transport.consumer import BatchConsumer, Handler
 from streams.transport.driver import BatchSchema, BulkApp
@@ -35,6 +35,7 @@ def topic_specs(topics: Sequence[Topic], settings: TransportSettings) -> list[To
             partitions=settings.partitions if topic.partitioned else 1,
             compacted=topic.compacted,
             retention_ms=None if topic.compacted else (topic.retention_days or settings.retention_days) * DAY_MS,
+            message_bytes=KEPT_BYTES_MAX if topic.keeps_foreign else FOREIGN_BYTES_MAX,
         )
         for topic in topics
     ]

@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from streams.transport import sqlite_store as store
-from streams.transport.batching import RECORD_BYTES_MAX, Batch, Headers, Record, RecordsByPartition
+from streams.transport.batching import Batch, Headers, Record, RecordsByPartition
 from streams.transport.client import TopicSpec
 from streams.transport.errors import BrokerBusy, BrokerFailed, RecordTooLarge, TopicMismatch
 from streams.transport.sqlite_cleanup import Cleanup
@@ -311,8 +311,8 @@ def _creation(missing: Sequence[TopicSpec]) -> store.Work[None]:
 
 
 def _row(record: Record, now_ms: int) -> tuple[int, bytes | None, bytes | None, bytes | None]:
-    if record.size_bytes > RECORD_BYTES_MAX:
-        raise RecordTooLarge(f"a record of {record.size_bytes} bytes, at most {RECORD_BYTES_MAX} are allowed")
+    if record.size_bytes > record.bytes_max:
+        raise RecordTooLarge(f"a record of {record.size_bytes} bytes, at most {record.bytes_max} are allowed")
     timestamp_ms = now_ms if record.timestamp_ms is None else record.timestamp_ms
     return timestamp_ms, record.key, record.value, _packed(record.headers) if record.headers else None
 
