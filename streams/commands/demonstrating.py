@@ -68,7 +68,7 @@ async def run(data: Path, *, port: int, leave: bool, seconds: float = SECONDS) -
         assert system.streams is not None
         await system.streams.put_customers(_customers())
         async with aiohttp.ClientSession(system.url) as http:
-            await _play(system, clock, http)
+            await _play(system, clock, http, seconds)
             await _summary(system, http)
             if not leave:
                 say("\nIt runs on at the real speed. Ctrl-C ends it.")
@@ -81,9 +81,9 @@ def _customers() -> list[Customer]:
     return [Customer.model_validate(record) for record in yaml.safe_load(sample.text("customers.yaml"))]
 
 
-async def _play(system: System, clock: FastClock, http: aiohttp.ClientSession) -> None:
+async def _play(system: System, clock: FastClock, http: aiohttp.ClientSession, seconds: float) -> None:
     say(f"heardback at {system.url}  (metrics: {system.url}/metrics)")
-    say(f"Playing {sample.STARTS:%a %d %b} to {sample.ENDS:%a %d %b %Y} in about {SECONDS:.0f} seconds.\n")
+    say(f"Playing {sample.STARTS:%a %d %b} to {sample.ENDS:%a %d %b %Y} in about {seconds:.0f} seconds.\n")
     events = sample.events()
     reading = asyncio.create_task(_read_alerts(system))
     clock.go()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -79,11 +80,15 @@ def _lines(names: Iterable[str], refused: list[Refused]) -> Iterator[Line]:
 
 
 def report_refusals(result: Replayed, stream: IO[str]) -> None:
-    """Where and why, for the first refusals, and how many more there are."""
-    for line, refusal in result.refused[:REFUSALS_SHOWN]:
-        print(f"{line.where}: {refusal.reason}: {refusal.detail}", file=stream)
-    if len(result.refused) > REFUSALS_SHOWN:
-        print(f"… and {len(result.refused) - REFUSALS_SHOWN} more refused", file=stream)
+    """Where and why, for every refusal; on a terminal for the first of each reason, and how many more there are."""
+    shown: Counter[str] = Counter()
+    for line, refusal in result.refused:
+        shown[refusal.reason] += 1
+        if shown[refusal.reason] <= REFUSALS_SHOWN or not stream.isatty():
+            print(f"{line.where}: {refusal.reason}: {refusal.detail}", file=stream)
+    for reason, count in sorted(shown.items()):
+        if count > REFUSALS_SHOWN and stream.isatty():
+            print(f"… and {count - REFUSALS_SHOWN} more refused as {reason}; a pipe gets all", file=stream)
 
 
 def write(result: Replayed, configuration: Configuration, out: Path) -> None:
