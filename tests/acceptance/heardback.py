@@ -84,6 +84,7 @@ class Heardback(ServerProcess):
         folder.mkdir(parents=True, exist_ok=True)
         [self.port] = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.prefix = ""
         self.data = folder / "data"
         self.broker = broker or f"sqlite:///{self.data / 'log.sqlite3'}"
         self.configuration = folder / "heardback.yaml"
@@ -161,7 +162,7 @@ class Heardback(ServerProcess):
 
     def records(self, topic: str) -> list[Seen]:
         """All records of a topic."""
-        return records(self.broker, topic)
+        return records(self.broker, self.prefix + topic)
 
 
 class Seen(NamedTuple):
