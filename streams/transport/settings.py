@@ -11,14 +11,15 @@ from typing import Any
 class TransportSettings:
     """Times are wall seconds. `kafka_options` go to every aiokafka client (security_protocol, ssl_context,
     sasl_...). The request timeout must stay below the session timeout: a worker that was expelled must
-    not have a write under way."""
+    not have a write under way. A large batch makes catching up cheap, for a contact is assessed once in it;
+    it must be handled well within the stop timeout."""
 
     partitions: int = 4
     replication_factor: int = 1
     topic_prefix: str = ""
     retention_days: int = 30
-    batch_records: int = 2000
-    batch_bytes: int = 1024 * 1024
+    batch_records: int = 5_000
+    batch_bytes: int = 2 * 1024 * 1024
     batches_waiting: int = 2
     commit_interval_seconds: float = 1.0
     session_timeout_seconds: float = 10.0
