@@ -17,6 +17,7 @@ from streams.engine.policy import Policies
 from streams.homes import Homes
 from streams.metrics import Metrics
 from streams.state import ContactState, decode_contact
+from streams.traces import Traces
 from streams.transport import BulkTable, partition_for
 from streams.work import Place, Work
 
@@ -37,6 +38,7 @@ class Desk:
     journeys: BulkTable
     partitions: int
     homes: Homes = field(default_factory=Homes)
+    traces: Traces = field(default_factory=Traces)
     refused_in_a_row: int = 0
 
     @property

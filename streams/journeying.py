@@ -5,16 +5,19 @@ What a journey is belongs to `streams.engine.journey`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import orjson
 
 from streams.desk import Desk
 from streams.engine.calendar import NeverOpens
-from streams.engine.journey import Journey, journeys
+from streams.engine.clocks import Tier
+from streams.engine.journey import journeys_of, trace
 from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content
-from streams.engine.timeline import timelines
-from streams.state import ContactState, JourneyState, decode_journeys, encode_journeys
+from streams.engine.timeline import ties, timelines
+from streams.state import JourneyState, decode_journeys, encode_journeys
+from streams.traces import Traced, traced_of
 from streams.transport import Record
 from streams.work import Work
 
@@ -31,15 +34,14 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
     """Look at a customer's journeys again; `touched` are names of contacts that the batch brought here."""
     value = desk.journeys.partition(work.partition).get(customer.encode())
     known = decode_journeys(value) if value is not None else JourneyState(None, 0, {}, {})
-    names = desk.homes[work.partition].contacts_of.get(customer, set()) | touched
-    living = desk.living(names, customer, work)
     woken_us = max(known.woken_us, work.woken_journeys.get(customer, 0))
+    contacts = _traced(customer, touched, desk, work)
+    since_us = _changed_since(customer, touched, known, desk, work)
     try:
-        found = _assessed(customer, living, woken_us, desk)
+        found = journeys_of(customer, [one.trace for one in contacts], desk.policies, woken_us, since_us)
     except NeverOpens:
         return  # said when the contact's clocks were refused
-    forgotten = (state.contact.carried.until_us for state in living.values() if state.contact.carried)
-    complete_from_us = max(forgotten, default=0)
+    complete_from_us = max((one.forgotten_us for one in contacts), default=0)
     published, spans = dict(known.published), dict(known.spans)
     told = set()
     for journey in found:
@@ -49,11 +51,13 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
         _publish(content, published, desk, work)
         spans[content["journey_id"]] = (journey.started_us, journey.ended_us)
         told.add(content["journey_id"])
-    at_us = max((item.at_us for state in living.values() for item in state.contact.facts), default=0)
+    at_us = max((one.last_us for one in contacts), default=0)
     for name, (started_us, ended_us) in list(spans.items()):
         if ended_us is not None and ended_us < woken_us - 2 * desk.late_us:
             published.pop(name, None)
             del spans[name]
+        elif ended_us is not None and ended_us < since_us:
+            continue
         elif name not in told and (ended_us is None or started_us > complete_from_us):
             spans[name] = (started_us, _publish_gone(name, customer, started_us, at_us, published, work))
     wake_us = min((journey.wake_us for journey in found if journey.wake_us is not None), default=None)
@@ -62,14 +66,50 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
         work.journey_states[customer.encode()] = encoded
 
 
-def _assessed(customer: str, living: dict[str, ContactState], woken_us: int, desk: Desk) -> list[Journey]:
+def _changed_since(customer: str, touched: set[str], known: JourneyState, desk: Desk, work: Work) -> int:
+    """Journeys that had ended before are as they were: nothing of a contact acts before its first fact, but
+    through merges and links."""
+    if _is_tied(customer, touched, desk, work):
+        return 0
+    firsts = [own[0].at_us for name in touched if (own := work.states[name].contact.facts)]
+    began = [started_us for started_us, ended_us in known.spans.values() if ended_us is None]
+    moved = any(work.states[name].moved_to is not None or work.states[name].home != customer for name in touched)
+    return 0 if moved or not firsts else min(firsts + began)
+
+
+def _is_tied(customer: str, touched: set[str], desk: Desk, work: Work) -> bool:
+    entangled = desk.homes[work.partition].entangled(customer)
+    return entangled or any(ties(work.states[name].contact.facts) for name in touched)
+
+
+def _traced(customer: str, touched: set[str], desk: Desk, work: Work) -> list[Traced]:
+    """What each contact of a customer means for their journeys; tied ones are looked at together."""
+    index, table = desk.homes[work.partition], desk.contacts.partition(work.partition)
+    names = sorted(index.contacts_of.get(customer, set()) | touched)
     current = desk.customers.tier(customer)
+    tiers = [current] if current else []
+    if _is_tied(customer, touched, desk, work):
+        return _tied(customer, names, tiers, desk, work)
+    found: list[Traced | None] = []
+    for name in names:
+        state, value = work.states.get(name), table.get(name.encode())
+        if state is not None:
+            found.append(traced_of(state, customer, tiers))
+        elif value is not None:
+            found.append(desk.traces.of_value(name, value, customer, tiers))
+    return [traced for traced in found if traced is not None]
+
+
+def _tied(customer: str, names: Iterable[str], tiers: Sequence[Tier], desk: Desk, work: Work) -> list[Traced]:
+    living = desk.living(names, customer, work)
     own = (state for state in living.values() if not state.is_copy)
     known = max((state.tiers for state in own), key=len, default=[])
-    tiers = known or ([current] if current else [])
-    judged = timelines({contact_id: state.contact for contact_id, state in living.items()})
-    theirs = [timeline for timeline in judged.values() if timeline.customer_id == customer]
-    return journeys(customer, theirs, desk.policies, tiers, woken_us)
+    found = []
+    for timeline in timelines({contact_id: state.contact for contact_id, state in living.items()}).values():
+        if timeline.customer_id == customer:
+            left, last_us = timeline.carried, timeline.facts[-1].at_us if timeline.facts else 0
+            found.append(Traced(trace(timeline, known or tiers), left.until_us if left else 0, last_us))
+    return found
 
 
 def _publish(content: Content, published: dict[str, Published], desk: Desk, work: Work) -> None:
