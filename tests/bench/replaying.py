@@ -15,7 +15,7 @@ from tests.bench import workload
 from tests.bench.workload import Told
 
 CONTACTS: Final = 60_000
-QUICK_CONTACTS: Final = 5_000
+QUICK_CONTACTS: Final = 2_000
 
 
 def run(quick: bool) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,7 @@ def measured(name: str, url: str, told: Sequence[Told]) -> Figure:
     figure: Figure = {"name": name, "value": round(len(told) / found["cpu_seconds"]), "unit": "events/CPU s"}
     figure |= {"events": len(told), "contacts": found["contacts"]}
     try:
-        figure["records"] = asyncio.run(_checked(url, told))
+        figure["records"] = asyncio.run(checked(url, told))
     except WrongError as wrong:
         figure |= {"value": None, "error": str(wrong)}
     return figure
@@ -79,7 +79,7 @@ async def fill(url: str, told: Sequence[Told]) -> None:
         await client.close()
 
 
-async def _checked(url: str, told: Sequence[Told]) -> int:
+async def checked(url: str, told: Sequence[Told]) -> int:
     """How many records the worker has handled, wake-ups included. Raises `WrongError`."""
     client = open_log(url, workload.transport())
     await client.start()

@@ -54,7 +54,7 @@ async def _same(client: LogClient, topic: str, key: str, expected: Iterable[Cont
         for value in batch.values:
             record = orjson.loads(value or b"null")
             last[record[key]] = _lasting(record)
-    wanted = {content[key]: _lasting(content) for content in expected}
+    wanted = {content[key]: _lasting(orjson.loads(orjson.dumps(content))) for content in expected}
     if last.keys() != wanted.keys():
         raise WrongError(f"{topic}: {len(last.keys() - wanted.keys())} too many, "
                          f"{len(wanted.keys() - last.keys())} missing of {len(wanted)}")  # fmt: skip
