@@ -5,27 +5,29 @@ Nothing is written here: `streams.track` makes it true. What a clock says is `st
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import orjson
 
 from schemas.refusals import Reason, Refusal
 from streams.desk import Desk, living
-from streams.engine.calendar import DAY_US, NeverOpens
-from streams.engine.clocks import Assessment, Clock, assess
+from streams.engine.calendar import NeverOpens
+from streams.engine.clocks import Assessment, Clock, assess, attributes_at, forgotten_clock, reading_of
 from streams.engine.outcome import Content, Published, clock_digest, outcome_content, superseded
 from streams.engine.rehearsal import url_of
-from streams.engine.timeline import Carried, Contact, Timeline, ties, timelines
-from streams.journeying import decide_journeys, somebody_waits
+from streams.engine.timeline import Contact, Timeline, ties, timelines
+from streams.forgetting import LOOK_AGAIN_US, Judged, forget_or_wait, over
+from streams.journeying import decide_journeys
 from streams.moving import carry_over, move, new_customer
-from streams.state import ContactState, decode_contact, encode_contact
+from streams.state import ContactState, decode_contact, encode_contact, postponed
 from streams.transport import Pace, Record
 from streams.work import Work
 
-LOOK_AGAIN_US: Final = DAY_US
 SUPERSEDED: Final = "superseded"
+_LATE: Final = ("at_risk", "overdue", "escalated")
 
 
 async def decide(desk: Desk, work: Work, pace: Pace) -> None:
@@ -67,14 +69,18 @@ def _decide_contacts(home: str, touched: set[str], desk: Desk, work: Work) -> No
     together = desk.living(names, home, work)
     if tied:
         carry_over(home, together, {work.states[name].contact.contact_id for name in touched}, desk, work)
-    try:
-        found = timelines({contact_id: state.contact for contact_id, state in together.items()})
-        for contact_id, timeline in found.items():
-            state = together.get(contact_id) or _known_by_merge(contact_id, timeline, home, desk, work)
-            if state is not None:
-                _decide_contact(state, timeline, desk, work)
-    except NeverOpens as never:
-        _refuse_touched(touched, never, desk, work)
+    found = timelines({contact_id: state.contact for contact_id, state in together.items()})
+    judged = []
+    for contact_id, timeline in found.items():
+        state = together.get(contact_id) or _known_by_merge(contact_id, timeline, home, desk, work)
+        if state is not None:
+            try:
+                judged.append(Judged(state, timeline, _assessed(state, timeline, desk, work)))
+            except NeverOpens as never:
+                _refuse(state, never, desk, work)
+    done = over(judged, desk.late_us) if tied else set()
+    for one in judged:
+        _decide_contact(one, done if tied else over([one], desk.late_us), desk, work)
 
 
 def _is_tied(home: str, touched: Iterable[str], desk: Desk, work: Work) -> bool:
@@ -92,19 +98,40 @@ def _known_by_merge(contact_id: str, timeline: Timeline, home: str, desk: Desk, 
     return state
 
 
-def _decide_contact(state: ContactState, timeline: Timeline, desk: Desk, work: Work) -> None:
+def _assessed(state: ContactState, timeline: Timeline, desk: Desk, work: Work) -> Assessment:
+    """Only a wake-up makes a customer late, and it comes behind every answer in the log: a clock that arrives
+    late waits for the next one, though the contact was woken before for something else."""
     desk.note_tier(state)
-    assessed = assess(timeline, desk.policies, state.tiers, state.woken_us)
+    reading = reading_of(timeline, desk.policies, state.tiers)
+    found = reading.assessment(state.woken_us)
+    if not state.woken_us or state.name in work.woken:
+        return found
+    header = desk.homes[work.partition].headers.get(state.name)
+    known = {clock.target for clock in header.running if clock.state != "ok"} if header else set()
+    fresh = {(c.target, c.cycle) for c in found.clocks if c.stage in _LATE and c.target not in known}
+    if not fresh:
+        return found
+    calm = reading.assessment(0).clocks
+    clocks = tuple(c if (c.target, c.cycle) in fresh else now for now, c in zip(found.clocks, calm, strict=True))
+    wake_us = min((clock.wake_us for clock in clocks if clock.wake_us is not None), default=None)
+    return replace(found, clocks=clocks, wake_us=wake_us)
+
+
+def _decide_contact(one: Judged, done: Container[str], desk: Desk, work: Work) -> None:
+    state, timeline, assessed = one
     wake_us: int | None = None
     clocks: tuple[Clock, ...] = ()
     if not state.is_copy:
         clocks, wake_us = assessed.clocks, assessed.wake_us
         _publish_changes(state, timeline, assessed, desk, work)
         if state.contact.facts and all(clock.ended_us is not None for clock in clocks):
-            wake_us = _forget_or_wait(state, assessed, desk, work)
+            wake_us = forget_or_wait(one, state.name in done, desk, work)
         if assessed.uncovered and state.name not in work.before:
             attributes = assessed.attributes
             work.heard.append(lambda: desk.metrics.uncovered(attributes.channel, attributes.tier))
+    elif state.name in done:
+        work.contacts[state.name.encode()] = None  # a copy has nothing to go on with
+        return
     value = encode_contact(state, wake_us, clocks)
     if value != work.before.get(state.name):
         work.contacts[state.name.encode()] = value
@@ -145,10 +172,11 @@ def _hear(content: Content, last: Published | None, desk: Desk) -> None:
 
 def _publish_gone(gone: Iterable[str], state: ContactState, desk: Desk, work: Work) -> None:
     """An outcome that no longer exists is published once more as void, superseded."""
-    old = _contents_before(state.name, desk, work)
-    for key in sorted(gone):
-        content = old.get(key)
-        if content is not None and state.published[key].digest != SUPERSEDED:
+    told = [key for key in sorted(gone) if state.published[key].digest != SUPERSEDED]
+    old = _contents_before(state.name, desk, work) if told else {}
+    for key in told:
+        content = old.get(key) or _no_longer_promised(key, state, desk)
+        if content is not None:
             _publish(key, superseded(content["outcome_id"], content), SUPERSEDED, state, desk, work)
 
 
@@ -167,40 +195,30 @@ def _contents_before(name: str, desk: Desk, work: Work) -> Mapping[str, Content]
     return {f"{clock.target}:{clock.cycle}": outcome_content(clock, customer, url) for clock in clocks}
 
 
-def _forget_or_wait(state: ContactState, assessed: Assessment, desk: Desk, work: Work) -> int | None:
-    """A contact with nothing left to run leaves the state once no late event can be taken any more (C20);
-    until then, when to look again. While somebody waits for an answer, or merges and links need its facts,
-    it stays."""
-    last_us = state.contact.facts[-1].at_us
-    if state.woken_us <= last_us + desk.late_us:
-        return last_us + desk.late_us
-    index = desk.homes[work.partition]
-    needed = index.entangled(state.home) and index.running(state.home)
-    if needed or somebody_waits(state.home, desk, work):
-        return state.woken_us + LOOK_AGAIN_US
-    cycles: Counter[str] = Counter(state.contact.carried.cycles if state.contact.carried else {})
-    for clock in assessed.clocks:
-        cycles[clock.target] = max(cycles[clock.target], clock.cycle)
-    attributes = assessed.attributes
-    state.contact.carried = Carried(
-        until_us=last_us,
-        cycles=cycles,
-        answered_us=assessed.answered_us,
-        channel=attributes.channel,
-        priority=attributes.priority,
-        queue=attributes.queue,
-    )
-    state.contact.facts, state.published = [], {}
-    return None
+def _no_longer_promised(key: str, state: ContactState, desk: Desk) -> Content | None:
+    """An outcome of a promise that the configuration no longer makes, as far as it can still be told: the
+    policy of another clock of the contact stands for the one that is gone."""
+    policy = next(iter(desk.policies.policies), None)
+    if policy is None or not state.contact.facts:
+        return None
+    target, _, cycle = key.partition(":")
+    timeline = timelines({state.contact.contact_id: state.contact})[state.contact.contact_id]
+    start_us = state.contact.facts[0].at_us
+    attributes = attributes_at(timeline, state.tiers, start_us + 1)
+    policy = desk.policies.pick(attributes, start_us) or policy
+    clock = forgotten_clock(state.contact.contact_id, target, int(cycle), policy, attributes, start_us)
+    return outcome_content(clock, state.contact.customer_id, url_of(timeline))
 
 
-def _refuse_touched(touched: set[str], never: NeverOpens, desk: Desk, work: Work) -> None:
-    """A calendar without open time left judges nothing: what touched these contacts is refused."""
-    for name in touched:
-        place, before = work.touched[name], work.before.get(name)
-        if before is None:
-            del work.states[name]
-        else:
-            work.states[name] = decode_contact(before)
-        if place is not None:
-            desk.refuse(place, Refusal(reason=Reason.CALENDAR_NEVER_OPENS, detail=str(never)), work)
+def _refuse(state: ContactState, never: NeverOpens, desk: Desk, work: Work) -> None:
+    """A calendar without open time left judges nothing: what touched the contact is refused, one by one."""
+    name = state.name
+    before, places = work.before.get(name), work.touched.get(name, [])
+    if before is None:
+        del work.states[name]
+    else:
+        work.states[name] = decode_contact(before)
+        if not places:  # woken: again, but not at once
+            work.contacts[name.encode()] = postponed(before, state.woken_us + LOOK_AGAIN_US)
+    for place in places:
+        desk.refuse(place, Refusal(reason=Reason.CALENDAR_NEVER_OPENS, detail=str(never)), work)

@@ -113,8 +113,9 @@ def _put(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> R
         return refusal
     work.events[item.type, "taken" if len(state.contact.facts) > count else "duplicate"] += 1
     work.states[contact_id] = state
-    if work.touched.get(contact_id) is None:
-        work.touched[contact_id] = place
+    work.touched.setdefault(contact_id, []).append(place)
+    if len(state.contact.facts) > count:
+        work.woken.discard(contact_id)
     if item.type in JOURNEYING:
         work.journeying.add(state.home)
     _hear(item, state, desk, work)
@@ -181,7 +182,8 @@ def _wake(name: str, now_us: int, desk: Desk, work: Work) -> None:
     if state is None or state.moved_to is not None:
         return
     state.woken_us = max(state.woken_us, now_us)
-    work.touched.setdefault(name, None)
+    work.touched.setdefault(name, [])
+    work.woken.add(name)
     header = desk.homes[work.partition].headers.get(name)
     if header is not None and header.wake_us is not None and header.wake_us < now_us:
         delay = (now_us - header.wake_us) / SECOND_US

@@ -46,7 +46,8 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
         work.states[name] = came
     elif not _unite(state, came):
         return  # a copy that says nothing new: answering it would go round for ever
-    work.touched.setdefault(name, None)
+    work.touched.setdefault(name, [])
+    work.woken.add(name)
     work.journeying.add(came.home)
 
 

@@ -101,6 +101,13 @@ def encode_contact(state: ContactState, wake_us: int | None, clocks: Iterable[Cl
     return orjson.dumps([state.home, wake_us, entangled, running]) + b"\n" + encode_body(state)
 
 
+def postponed(value: bytes, wake_us: int) -> bytes:
+    """A value of table `contacts`, to be looked at again at another instant."""
+    cut = value.index(b"\n")
+    home, _, *rest = orjson.loads(value[:cut])
+    return orjson.dumps([home, wake_us, *rest]) + value[cut:]
+
+
 def encode_body(state: ContactState) -> bytes:
     """Everything of a contact but what the index keeps: also what travels when it moves."""
     contact = state.contact

@@ -64,14 +64,16 @@ class Place:
 @dataclass(slots=True)
 class Work:
     """States by the name under which table `contacts` keeps them; `before` has the values that they had there.
-    `touched` are those to be looked at, with the record that touched them; `journeying` the customers whose
+    `touched` are those to be looked at, with the records that touched them; `woken` those whom nothing touched
+    since their last wake-up; `journeying` the customers whose
     journeys may have changed; the rest is what is to be written, and what the metrics will hear."""
 
     partition: int
     fence: Fence | None
     states: dict[str, ContactState] = field(default_factory=dict)
     before: dict[str, bytes] = field(default_factory=dict)
-    touched: dict[str, Place | None] = field(default_factory=dict)
+    touched: dict[str, list[Place]] = field(default_factory=dict)
+    woken: set[str] = field(default_factory=set)
     journeying: set[str] = field(default_factory=set)
     woken_journeys: dict[str, int] = field(default_factory=dict)
     outcomes: list[Record] = field(default_factory=list)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from schemas.policies import TARGETS, Span, TargetName
 from streams.engine import timeline as facts
@@ -438,6 +438,18 @@ class Reading:
         if running.target in ("acknowledgement", "first_response"):
             return running.start_us
         return None if self.answered_us is None else max(self.answered_us, running.start_us)
+
+
+def forgotten_clock(
+    contact_id: str, target: str, cycle: int, policy: Policy, attributes: Attributes, started_us: int
+) -> Clock:
+    """A clock of which nothing is known any more but that there was one."""
+    return Clock(
+        contact_id=contact_id, target=cast(TargetName, target), cycle=cycle, policy=policy, attributes=attributes,
+        verdict="void", reason="superseded", stage="ended", step=0, steps=(), stage_at_us=started_us,
+        started_us=started_us, due_us=None, ended_us=started_us, open_us=0, wall_us=0, paused_us=0, agent_id=None,
+        pauses=(), bounced_us=None, silently_closed=False, settled_us=None, alerts_from_us=None, wake_us=None,
+    )  # fmt: skip
 
 
 Watch = Callable[[Fact | None, Reading], None]

@@ -1,0 +1,98 @@
+"""Letting go of contacts: state has a bound, and what is forgotten must change no outcome.
+
+A contact with nothing left to run goes once no late event can be taken any more (C20). What merges and links tie
+together goes together, since the outcomes of one follow from the facts of the others. What is kept of a contact,
+so that it can go on, is `Carried`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from streams.desk import Desk
+from streams.engine import timeline as facts
+from streams.engine.calendar import DAY_US
+from streams.engine.clocks import Assessment
+from streams.engine.timeline import Carried, Timeline
+from streams.journeying import somebody_waits
+from streams.state import ContactState
+from streams.work import Work
+
+LOOK_AGAIN_US: Final = DAY_US
+
+
+class Judged(NamedTuple):
+    """A contact that was looked at."""
+
+    state: ContactState
+    timeline: Timeline
+    assessed: Assessment
+
+
+def over(judged: Sequence[Judged], late_us: int) -> set[str]:
+    """Names of those that nothing can change any more, nor whatever they are tied to."""
+    if len(judged) == 1:
+        return {judged[0].state.name} if _is_over(judged, late_us) else set()
+    by_root: dict[str, list[Judged]] = {}
+    root_of = _roots(judged)
+    for one in judged:
+        by_root.setdefault(root_of[one.state.contact.contact_id], []).append(one)
+    return {one.state.name for group in by_root.values() if _is_over(group, late_us) for one in group}
+
+
+def forget_or_wait(one: Judged, done: bool, desk: Desk, work: Work) -> int | None:
+    """Forget a contact that is `done`; else when to look again. While somebody waits for an answer, it stays."""
+    state = one.state
+    last_us = state.contact.facts[-1].at_us
+    if not done and state.woken_us <= last_us + desk.late_us:
+        return last_us + desk.late_us
+    if not done or somebody_waits(state.home, desk, work):
+        return state.woken_us + LOOK_AGAIN_US
+    state.contact.carried = _carried(one, last_us)
+    state.contact.facts, state.published = [], {}
+    return None
+
+
+def _carried(one: Judged, last_us: int) -> Carried:
+    before, attributes = one.state.contact.carried, one.assessed.attributes
+    cycles: Counter[str] = Counter(before.cycles if before else {})
+    for clock in one.assessed.clocks:
+        cycles[clock.target] = max(cycles[clock.target], clock.cycle)
+    return Carried(
+        until_us=last_us,
+        cycles=cycles,
+        answered_us=one.assessed.answered_us,
+        channel=attributes.channel,
+        priority=attributes.priority,
+        queue=attributes.queue,
+    )
+
+
+def _is_over(group: Sequence[Judged], late_us: int) -> bool:
+    now_us = max(one.state.woken_us for one in group)
+    return all(
+        all(clock.ended_us is not None for clock in one.assessed.clocks)
+        and (not one.state.contact.facts or one.state.contact.facts[-1].at_us + late_us < now_us)
+        for one in group
+    )
+
+
+def _roots(judged: Iterable[Judged]) -> dict[str, str]:
+    """For each contact the one that stands for all that it is tied to."""
+    root_of: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while (above := root_of.setdefault(name, name)) != name:
+            name = above
+        return name
+
+    for one in judged:
+        here = one.state.contact.contact_id
+        root_of[root(here)] = root(here)
+        for item in one.state.contact.facts:
+            if item.type in (facts.MERGED, facts.LINKED):
+                other = item.data["into" if item.type == facts.MERGED else "contact_id"]
+                root_of[root(here)] = root(other)
+    return {name: root(name) for name in list(root_of)}

@@ -1,0 +1,250 @@
+"""The live pipeline, rule by rule: nothing lost, nothing said twice, nobody left without a wake-up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from schemas.customers import Customer
+from streams import settings
+from streams.moving import HOPS, MOVED
+from streams.transport import Record, partition_for
+from tests.streams.steered import Steered, at, event
+
+CONFIGURATION = """
+calendars: {always: {always_open: true}}
+policies:
+  - {name: gold, match: {tier: [gold]}, calendar: always, targets: {first_response: 15m}}
+  - {name: all, calendar: always, dead_end_after: 30m, targets: {first_response: 1h, next_response: 1h}}
+limits: {late_after: 24h}
+"""
+START = at("2026-03-02 09:00")
+EVE = "mailto:eve@third.example"
+
+
+def minutes(count: float) -> timedelta:
+    return timedelta(minutes=count)
+
+
+def customer(customer_id: str, *identities: str, tier: str | None = None) -> Customer:
+    return Customer(customer_id=customer_id, name=customer_id, kind="external", tier=tier, identities=list(identities))
+
+
+def steered(configuration: str = CONFIGURATION, partitions: int = 2) -> Steered:
+    return Steered(settings.parse(configuration.encode(), file="test"), start=START, partitions=partitions)
+
+
+def elsewhere(key: str) -> str:
+    """A customer whose home is the other partition."""
+    names = (f"c-{number}" for number in range(100))
+    return next(name for name in names if partition_for(name.encode(), 2) != partition_for(key.encode(), 2))
+
+
+def verdicts(desk: Steered) -> dict[str, tuple[str, str, str]]:
+    """Verdict, stage and customer of each clock, as the topic says them last."""
+    return {
+        f"{one['contact_id']} {one['target']}:{one['cycle']}": (one["verdict"], one["stage"], one["customer_id"])
+        for one in desk.latest("outcomes", "outcome_id").values()
+    }
+
+
+async def test_a_repeat_of_an_event_that_only_its_key_names_the_customer_of_is_no_other_event() -> None:
+    desk = steered()
+    told = event(1, "contact.opened", START, channel="ticket")
+    for _ in range(2):
+        desk.append(told, "c-1")
+        await desk.settle()
+    assert desk.refused() == []
+    assert verdicts(desk) == {"T-1 first_response:1": ("open", "running", "c-1")}
+
+
+async def test_a_customer_that_became_known_while_nobody_ran_is_joined_at_the_next_start() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+    await desk.settle()
+    desk.told(customer("c-1", EVE))
+    desk.restart()
+    await desk.pass_time(START + minutes(1))
+    assert verdicts(desk)["T-1 first_response:1"][2] == "c-1"
+
+
+async def test_a_tier_that_changed_while_nobody_ran_acts_at_the_next_start() -> None:
+    desk = steered()
+    desk.told(customer("c-1"))
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.now += minutes(5)
+    desk.told(customer("c-1", tier="gold"))
+    desk.restart()
+    await desk.pass_time(START + minutes(16))
+    assert verdicts(desk) == {"T-1 first_response:1": ("broken", "overdue", "c-1")}
+
+
+async def test_a_customer_that_becomes_known_during_the_batch_that_brings_his_first_contact_is_joined() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+    send = desk.log.send
+
+    async def meanwhile(topic: str, *args: Any, **kwargs: Any) -> None:
+        await send(topic, *args, **kwargs)
+        if topic == "outcomes" and "c-1" not in desk.customers.directory.customers:
+            await desk.tell(customer("c-1", EVE))
+
+    desk.log.send = meanwhile  # type: ignore[method-assign]
+    await desk.settle()
+    await desk.pass_time(START + minutes(1))
+    assert verdicts(desk)["T-1 first_response:1"][2] == "c-1"
+
+
+async def test_an_identity_that_another_customer_claims_too_moves_to_who_holds_it_now() -> None:
+    desk = steered()
+    await desk.tell(customer("c-5", EVE))
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), "c-5")
+    await desk.settle()
+    await desk.tell(customer("c-4", EVE))
+    await desk.pass_time(START + minutes(1))
+    assert verdicts(desk)["T-1 first_response:1"][2] == "c-4"
+
+
+async def test_changed_customers_stop_no_worker_that_has_lost_its_partition() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+    await desk.settle()
+    desk.log.lost = True
+    await desk.tell(customer("c-1", EVE))
+    desk.log.lost = False
+    await desk.pass_time(START + minutes(1))
+    assert verdicts(desk)["T-1 first_response:1"][2] == "c-1"
+
+
+async def test_a_copy_that_was_merged_into_another_customers_contact_is_never_woken() -> None:
+    desk = steered()
+    other = elsewhere("c-1")
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    desk.append(
+        event(2, "contact.merged", START + minutes(1), customer_id="c-1", into="T-2", into_customer_id=other), "c-1"
+    )
+    await desk.settle()
+    await desk.tell(customer(other, tier="gold"), customer("c-1", tier="gold"))
+    await desk.pass_time(START + minutes(2))
+    assert desk.refused() == []
+
+
+async def test_a_contact_may_be_called_like_a_customer() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, "customer:1", channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    await desk.pass_time(START + minutes(61))
+    assert verdicts(desk) == {"customer:1 first_response:1": ("broken", "overdue", "c-1")}
+
+
+@pytest.mark.parametrize(
+    "headers", [[(MOVED, b"1")], [(MOVED, b"1"), (HOPS, b"1")], [(HOPS, b"many")], [(HOPS, b"-9")]]
+)
+async def test_headers_of_ours_that_somebody_else_made_up_stop_nothing(headers: list[tuple[str, bytes]]) -> None:
+    desk = steered()
+    value = orjson.dumps(event(1, "contact.opened", START, channel="email", customer_id="c-1"))
+    record = Record(key=b"c-1", value=value, headers=headers, timestamp_ms=int(START.timestamp() * 1000))
+    desk.log.topics["contact-events"][0].append(record)
+    desk.append(event(2, "contact.opened", START, "T-2", channel="email", customer_id="c-2"), "c-2")
+    await desk.settle()
+    assert "T-2 first_response:1" in verdicts(desk)
+    assert len(desk.refused()) == (headers[0][0] == MOVED)
+
+
+async def test_a_wake_up_from_beyond_the_log_makes_nobody_late() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    desk.append(event(2, "deadline.reached", START + minutes(500)) | {"source": "/heardback"}, "c-1")
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("open", "running", "c-1")}
+    assert desk.refused() == ["from_the_future"]
+
+
+SOMETIMES = """
+calendars:
+  always: {always_open: true}
+  sometimes: {time_zone: UTC, open: {"2026-03-03": ["10:00-11:00"]}}
+policies:
+  - {name: bad, match: {channel: [chat]}, calendar: sometimes, targets: {first_response: 8h}}
+  - {name: all, calendar: always, targets: {first_response: 1h}}
+limits: {late_after: 24h}
+"""
+
+
+async def test_what_no_calendar_can_judge_is_refused_event_by_event_and_costs_no_other_contact() -> None:
+    desk = steered(SOMETIMES)
+    for number, (contact, channel) in enumerate([("T-1", "email"), ("T-2", "chat"), ("T-3", "email")]):
+        desk.append(event(number, "contact.opened", START, contact, channel=channel, customer_id="c-1"), "c-1")
+    desk.append(event(9, "message.received", START, "T-2", customer_id="c-1"), "c-1")
+    await desk.settle()
+    assert set(verdicts(desk)) == {"T-1 first_response:1", "T-3 first_response:1"}
+    assert desk.refused() == ["calendar_never_opens", "calendar_never_opens"]
+
+
+async def test_a_promise_that_is_no_longer_made_leaves_no_clock_open() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    await desk.pass_time(START + minutes(61))
+    desk.configuration = settings.parse(CONFIGURATION.replace("first_response: 1h, ", "").encode(), file="test")
+    desk.restart()
+    desk.append(event(2, "contact.updated", START + minutes(61), queue="sales", customer_id="c-1"), "c-1")
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("void", "ended", "c-1")}
+
+
+async def test_what_was_merged_is_forgotten_together_so_that_no_outcome_changes() -> None:
+    desk = steered()
+    told = [
+        ("T-1", 0, "contact.opened", {"channel": "email"}),
+        ("T-2", 10, "contact.opened", {"channel": "email"}),
+        ("T-1", 20, "contact.merged", {"into": "T-2"}),
+        ("T-2", 30, "message.sent", {"agent_id": "a-1"}),
+        ("T-2", 60, "contact.resolved", {}),
+    ]
+    for number, (contact, minute, kind, data) in enumerate(told):
+        desk.now = START + minutes(minute)
+        desk.append(event(number, kind, desk.now, contact, customer_id="c-1", **data), "c-1")
+        await desk.settle()
+    before = desk.records("outcomes")
+    for hours in range(1, 60):
+        await desk.pass_time(START + timedelta(hours=hours))
+    assert desk.records("outcomes") == before
+    assert [state.facts for state in desk.track.group_of("T-2").values()] == [[], []]
+
+
+async def test_a_clock_that_arrives_late_is_not_late_before_its_answer_could_be_heard() -> None:
+    desk = steered()
+    await desk.tell(customer("c-1"))
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    desk.append(event(2, "message.sent", START + minutes(1), agent_id="a-1", customer_id="c-1"), "c-1")
+    desk.now = START + minutes(2)
+    await desk.settle()
+    desk.now = START + minutes(300)
+    await desk.tell(customer("c-1"))
+    await desk.pass_time(desk.now)  # woken long after what comes now
+    desk.append(event(3, "message.received", START + minutes(100), customer_id="c-1"), "c-1")
+    desk.append(event(4, "message.sent", START + minutes(110), agent_id="a-1", customer_id="c-1"), "c-1")
+    await desk.settle(most=1)
+    await desk.pass_time(desk.now)
+    said = [(one["target"], one["verdict"]) for one in desk.records("outcomes")]
+    assert said == [("first_response", "kept"), ("next_response", "open"), ("next_response", "kept")]
+
+
+async def test_a_clock_that_arrives_late_and_is_not_answered_is_broken_by_the_next_wake_up() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    desk.append(event(2, "message.sent", START + minutes(1), agent_id="a-1", customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.now = START + minutes(300)
+    await desk.tell(customer("c-1"))
+    await desk.pass_time(desk.now)
+    desk.append(event(3, "message.received", START + minutes(100), customer_id="c-1"), "c-1")
+    await desk.settle()
+    assert verdicts(desk)["T-1 next_response:1"][:2] == ("open", "running")
+    await desk.pass_time(desk.now + minutes(1))
+    assert verdicts(desk)["T-1 next_response:1"][:2] == ("broken", "overdue")
