@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+
+import orjson
 
 from schemas.policies import parse_span
 from tests.scenarios.story import Story
@@ -52,6 +54,7 @@ def differences(story: Story, came: Came) -> list[str]:
 def unlike(live: Came, replayed: Came, *, alerts: bool) -> list[str]:
     """Everything in which a live run is not its replay. What the live run has taken back (`superseded`) a replay
     never had; time that still runs may have been looked at earlier."""
+    replayed = as_written(replayed)
     lines = _unlike("outcome", _by(replayed.outcomes, "outcome_id"), _living(live.outcomes, "outcome_id"))
     lines += _unlike("journey", _by(replayed.journeys, "journey_id"), _living(live.journeys, "journey_id"))
     if alerts:
@@ -59,6 +62,16 @@ def unlike(live: Came, replayed: Came, *, alerts: bool) -> list[str]:
         lines += [f"alert of the replay only: {one}" for one in (Counter(want) - Counter(got)).elements()]
         lines += [f"live alert only: {one}" for one in (Counter(got) - Counter(want)).elements()]
     return lines
+
+
+def as_written(came: Came) -> Came:
+    """The records as they are once they have been JSON."""
+    return replace(
+        came,
+        outcomes=orjson.loads(orjson.dumps(came.outcomes)),
+        journeys=orjson.loads(orjson.dumps(came.journeys)),
+        alerts=orjson.loads(orjson.dumps(came.alerts)),
+    )
 
 
 # -- alerts

@@ -1,0 +1,65 @@
+"""The law: whatever comes late, twice, in another order or to the wrong partition, and wherever a process ends, what a
+live run has published last is what a replay says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.acceptance.lives import Agent, Life, life, lived, replayed_as
+from tests.acceptance.memory import CrashError
+from tests.scenarios.expected import unlike
+
+LIVES = 80
+LIVES_WITH_BROKER = 25
+CRASHES_SHARE = 0.15
+# Contacts whose events name several customers: their parts live in several homes until somebody joins them.
+ONE_CUSTOMER = frozenset({"identities"})
+# Two customers' contacts are merged into one that nobody knows, and each merge names another customer for it.
+CONTRADICTORY = {139}
+
+
+def seeds(first: int, count: int) -> list[int]:
+    return [seed for seed in range(first, first + count) if seed not in CONTRADICTORY]
+
+
+async def differences(told: Life, random: Random, crashes: Random | None = None) -> list[str]:
+    def after_step(_: str) -> None:
+        if crashes is not None and crashes.random() < CRASHES_SHARE:
+            raise CrashError
+
+    return unlike(await Agent(told, random, after_step).live(), replayed_as(told), alerts=False)
+
+
+async def every(found: dict[int, list[str]]) -> dict[int, list[str]]:
+    return {seed: lines[:3] for seed, lines in found.items() if lines}
+
+
+async def test_events_as_they_happen() -> None:
+    told = {seed: life(seed, late=False, without=ONE_CUSTOMER) for seed in seeds(1, LIVES)}
+    assert await every({seed: await differences(one, Random(seed)) for seed, one in told.items()}) == {}
+
+
+async def test_events_that_come_late_twice_and_in_any_order() -> None:
+    told = {seed: life(seed, without=ONE_CUSTOMER) for seed in seeds(1_001, LIVES)}
+    assert await every({seed: await differences(one, Random(seed)) for seed, one in told.items()}) == {}
+
+
+async def test_customers_that_become_known_only_later() -> None:
+    told = {seed: life(seed, late_customers=True, without=ONE_CUSTOMER) for seed in seeds(2_001, LIVES)}
+    assert await every({seed: await differences(one, Random(seed)) for seed, one in told.items()}) == {}
+
+
+async def test_a_process_that_ends_after_any_step_of_a_batch() -> None:
+    told = {seed: life(seed, without=ONE_CUSTOMER) for seed in seeds(3_001, LIVES)}
+    found = {seed: await differences(one, Random(seed), Random(-seed)) for seed, one in told.items()}
+    assert await every(found) == {}
+
+
+@pytest.mark.parametrize("seed", seeds(1, LIVES_WITH_BROKER))
+async def test_the_whole_pipeline_on_the_embedded_broker(seed: int, tmp_path: Path) -> None:
+    told = life(seed, without=ONE_CUSTOMER)
+    came = await lived(told, f"sqlite:///{tmp_path}/log.sqlite3", Random(seed))
+    assert unlike(came, replayed_as(told), alerts=False) == []
