@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.heardback import command
 
 SEEN = (
@@ -20,6 +22,7 @@ SEEN = (
 )
 
 
+@pytest.mark.slow
 def test_the_demo_shows_each_kind_of_alert_and_ends_with_status_0_and_leaves_nothing_behind(tmp_path: Path) -> None:
     temporary = tmp_path / "temporary"
     for name in ("first", "again"):
