@@ -25,7 +25,7 @@ class Child:
     def __init__(self, module: str, told: dict[str, Any]) -> None:
         self._module = module
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.tell(told)
 

@@ -36,7 +36,7 @@ def test_a_figure_does_not_hold_where_an_event_was_lost(tmp_path: Path) -> None:
     url, told = f"sqlite:///{tmp_path}/log.sqlite3", workload.week(6)
     asyncio.run(throughput.fill(url, told[:-1]))
     assert throughput.measured("sqlite_events_per_cpu_second", url, told[:-1])["value"] is not None
-    with pytest.raises(WrongError, match="outcomes|journeys"):
+    with pytest.raises(WrongError, match=r"outcomes|journeys"):
         asyncio.run(throughput.checked(url, told))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import cProfile
 import gc
+import math
 import pstats
 import resource
 import sys
@@ -53,8 +54,10 @@ class LogClock:
         return self._now
 
     def _reached(self, steps: Sequence[tuple[int, float]], offset: int) -> datetime:
-        index = bisect_right(steps, (offset, 0.0))
-        return self._until if index == len(steps) else datetime.fromtimestamp(steps[index][1], UTC)
+        passed = bisect_right(steps, (offset, math.inf))
+        if passed == len(steps):
+            return self._until
+        return datetime.fromtimestamp(steps[passed - 1][1], UTC) if passed else self._now
 
 
 def steps(records: Mapping[int, Sequence[Any]], each: int = 500) -> dict[int, list[tuple[int, float]]]:
