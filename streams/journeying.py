@@ -5,7 +5,7 @@ What a journey is belongs to `streams.engine.journey`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import orjson
@@ -44,16 +44,19 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
     complete_from_us = max((one.forgotten_us for one in contacts), default=0)
     published, spans = dict(known.published), dict(known.spans)
     told = set()
+    old_us = woken_us - 2 * desk.late_us
     for journey in found:
-        if journey.ended_us is not None and journey.started_us <= complete_from_us:
-            continue  # told long ago, when all of its facts were here
         content = journey_content(journey)
+        known_end_us = known.spans.get(content["journey_id"], (0, 0))[1]
+        past = journey.started_us <= complete_from_us or (journey.ended_us or old_us) < old_us
+        if journey.ended_us is not None and known_end_us is not None and past:
+            continue  # told long ago, when all of its facts were here
         _publish(content, published, desk, work)
         spans[content["journey_id"]] = (journey.started_us, journey.ended_us)
         told.add(content["journey_id"])
     at_us = max((one.last_us for one in contacts), default=0)
     for name, (started_us, ended_us) in list(spans.items()):
-        if ended_us is not None and ended_us < woken_us - 2 * desk.late_us:
+        if ended_us is not None and ended_us < old_us:
             published.pop(name, None)
             del spans[name]
         elif ended_us is not None and ended_us < since_us:
@@ -61,9 +64,17 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
         elif name not in told and (ended_us is None or started_us > complete_from_us):
             spans[name] = (started_us, _publish_gone(name, customer, started_us, at_us, published, work))
     wake_us = min((journey.wake_us for journey in found if journey.wake_us is not None), default=None)
-    encoded = encode_journeys(JourneyState(wake_us, woken_us, published, spans))
+    if wake_us is None and spans:
+        wake_us = _when_all_is_old(spans, desk.late_us)
+    encoded = encode_journeys(JourneyState(wake_us, woken_us, published, spans)) if spans else None
     if encoded != value:
         work.journey_states[customer.encode()] = encoded
+
+
+def _when_all_is_old(spans: Mapping[str, tuple[int, int | None]], late_us: int) -> int | None:
+    """When what is kept of a customer can go; None while somebody waits."""
+    ends = [ended_us for _, ended_us in spans.values() if ended_us is not None]
+    return max(ends) + 2 * late_us if len(ends) == len(spans) else None
 
 
 def _changed_since(customer: str, touched: set[str], known: JourneyState, desk: Desk, work: Work) -> int:

@@ -23,7 +23,7 @@ from streams.engine.timeline import Contact
 from streams.gather import gather
 from streams.homes import Home, Homes, home_from_tables
 from streams.metrics import Metrics
-from streams.state import decode_contact, decode_header, decode_journeys
+from streams.state import decode_contact, decode_header, journeys_wake
 from streams.transport import Batch, Pace, Record, Runtime
 from streams.waking import wake_up
 from streams.work import Place, Work
@@ -191,5 +191,4 @@ class Track:
             if header is not None:
                 home.due.put(name, header.wake_us)
         for key, value in work.journey_states.items():
-            if value is not None:
-                home.put_journeys(key.decode(), decode_journeys(value).wake_us)
+            home.put_journeys(key.decode(), None if value is None else journeys_wake(value))

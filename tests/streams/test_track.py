@@ -248,3 +248,40 @@ async def test_a_clock_that_arrives_late_and_is_not_answered_is_broken_by_the_ne
     assert verdicts(desk)["T-1 next_response:1"][:2] == ("open", "running")
     await desk.pass_time(desk.now + minutes(1))
     assert verdicts(desk)["T-1 next_response:1"][:2] == ("broken", "overdue")
+
+
+async def test_a_journey_that_waited_is_answered_also_where_later_contacts_were_forgotten() -> None:
+    desk = steered(partitions=1)
+    day = timedelta(days=1)
+    told = [
+        (0, "T-2", "contact.opened", {"channel": "email", "sender": "eve@third.example"}),
+        (1, "T-1", "contact.opened", {"channel": "email", "customer_id": "c-1"}),
+        (2, "T-1", "message.sent", {"customer_id": "c-1", "agent_id": "a-1"}),
+        (3, "T-1", "contact.resolved", {"customer_id": "c-1"}),
+    ]
+    for number, (minute, contact, kind, data) in enumerate(told):
+        desk.append(event(number, kind, START + minutes(minute), contact, **data), None)
+    await desk.settle()
+    for days in range(1, 4):
+        await desk.pass_time(START + days * day)
+    assert desk.track.group_of("T-1")["T-1"].facts == []
+    await desk.tell(customer("c-1", EVE))
+    await desk.pass_time(START + 3 * day + minutes(1))
+    desk.append(event(9, "message.sent", desk.now, "T-2", customer_id="c-1", agent_id="a-1"), None)
+    await desk.settle()
+    came = {
+        (one["customer_id"], one["started_at"]): (one["state"], len(one["attempts"]))
+        for one in desk.latest("journeys", "journey_id").values()
+    }
+    assert came["c-1", "2026-03-02T09:00:00Z"] == ("answered", 1)
+
+
+async def test_customers_with_nothing_left_leave_the_table_of_journeys() -> None:
+    desk = steered(partitions=1)
+    told = [("contact.opened", {"channel": "email"}), ("message.sent", {"agent_id": "a-1"}), ("contact.resolved", {})]
+    for number, (kind, data) in enumerate(told):
+        desk.append(event(number, kind, START + minutes(number), customer_id="c-1", **data), None)
+    await desk.settle()
+    for days in range(1, 9):
+        await desk.pass_time(START + timedelta(days=days))
+    assert dict(desk.log.tables["journeys"].partition(0)) == {}
