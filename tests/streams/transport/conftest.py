@@ -68,7 +68,7 @@ async def eventually(true: Callable[[], bool], *, seconds: float = 15.0, what: s
     """Waits until something holds."""
     try:
         async with asyncio.timeout(seconds):
-            while not true():  # noqa: ASYNC110  # what is waited for is not ours to signal
+            while not true():  # what is waited for is not ours to signal
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"{what} did not come true within {seconds:g} s") from None
