@@ -14,6 +14,7 @@ from schemas.refusals import Reason, Refusal
 from streams.desk import Desk
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US, to_us
+from streams.engine.journey import JOURNEYING
 from streams.engine.outcome import instant_text
 from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_order
 from streams.moving import MOVED, forward, hops_of, take_in
@@ -26,8 +27,6 @@ from streams.work import Place, Work
 HOPS_MAX: Final = 3
 CUSTOMER: Final = re.compile(ID_PATTERN)
 FORWARDED_BYTES_MAX: Final = RECORD_BYTES_MAX - 1_024  # sent on, it carries a header more
-# What changes a journey: attempts, answers, and what shows that somebody has a form.
-JOURNEYING: Final = frozenset(facts.RANK) - {facts.PAUSED, facts.RESUMED, facts.RESOLVED, facts.CLOSED, facts.RATED}
 
 
 def gather(place: Place, desk: Desk, work: Work) -> None:
