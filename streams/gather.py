@@ -18,8 +18,7 @@ from streams.engine.journey import JOURNEYING
 from streams.engine.outcome import instant_text
 from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_order
 from streams.moving import MOVED, forward, hops_of, take_in
-from streams.replay import too_large
-from streams.state import ContactState, fact_bytes
+from streams.state import ContactState, fact_bytes, too_large
 from streams.transport import RECORD_BYTES_MAX
 from streams.waking import SOURCE, SOURCE_OF_JOURNEYS
 from streams.work import Place, Work

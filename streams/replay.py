@@ -27,7 +27,7 @@ from streams.engine.outcome import Content, instant_text, journey_content, outco
 from streams.engine.policy import Policies
 from streams.engine.rehearsal import Said, TiersOf, rehearse, url_of
 from streams.engine.timeline import Contact, Fact, customers_of, fact_of, in_order, timelines
-from streams.state import fact_bytes
+from streams.state import fact_bytes, too_large
 
 AlertsOf = Callable[[Sequence[Said]], list[Content]]
 
@@ -187,11 +187,6 @@ def _contacts(
     ordered = {contact_id: in_order(gathered[contact_id]) for contact_id in sorted(gathered)}
     customers = customers_of(ordered, directory)
     return {contact_id: Contact(contact_id, customers[contact_id], own) for contact_id, own in ordered.items()}
-
-
-def too_large(bytes_max: int) -> Refusal:
-    """The refusal of an event that would make its contact too large."""
-    return Refusal(reason=Reason.CONTACT_TOO_LARGE, detail=f"the contact would exceed {bytes_max} bytes of facts")
 
 
 def groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:

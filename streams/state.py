@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
+from schemas.refusals import Reason, Refusal
 from streams.engine.clocks import Clock, Tier
 from streams.engine.outcome import Published
 from streams.engine.timeline import RANK, Carried, Contact, Fact, ties
@@ -92,6 +93,11 @@ class ContactState:
 def fact_bytes(item: Fact) -> int:
     """What a fact counts towards the bound of its contact, in bytes."""
     return len(item.source) + len(item.id) + len(orjson.dumps(item.data)) + FACT_OVERHEAD_BYTES
+
+
+def too_large(bytes_max: int) -> Refusal:
+    """The refusal of an event that would make its contact too large."""
+    return Refusal(reason=Reason.CONTACT_TOO_LARGE, detail=f"the contact would exceed {bytes_max} bytes of facts")
 
 
 def encode_contact(state: ContactState, wake_us: int | None, clocks: Iterable[Clock]) -> bytes:
