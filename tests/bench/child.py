@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -27,6 +28,8 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
         self.tell(told)
 
     def tell(self, told: dict[str, Any]) -> None:
@@ -36,19 +39,20 @@ class Child:
         self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """Its next answer; what else it writes is passed over. Raises ServerError when it ends without one, or is
-        killed after a time in which anything ends."""
+        """Its next answer. Raises ServerError when it ends without one, or says nothing for a time in which
+        anything ends."""
+        with contextlib.suppress(queue.Empty):
+            if (answer := self._answers.get(timeout=LONGEST_SECONDS)) is not None:
+                return answer
+        raise ServerError(f"{self._module} gave no answer, status {self._process.poll()}")
+
+    def _read(self) -> None:
+        """Takes whatever it writes, at once: a full pipe would make it wait in the midst of its work."""
         assert self._process.stdout is not None
-        killing = threading.Timer(LONGEST_SECONDS, self._process.kill)
-        killing.start()
-        try:
-            for line in self._process.stdout:
-                if line.startswith(ANSWER):
-                    answer: dict[str, Any] = json.loads(line.removeprefix(ANSWER))
-                    return answer
-        finally:
-            killing.cancel()
-        raise ServerError(f"{self._module} ended without an answer, status {self._process.wait(10)}")
+        for line in self._process.stdout:
+            if line.startswith(ANSWER):
+                self._answers.put(json.loads(line.removeprefix(ANSWER)))
+        self._answers.put(None)
 
     def end(self) -> None:
         """Kills it, unless it ended by itself."""
