@@ -51,7 +51,7 @@ async def decide(desk: Desk, work: Work, pace: Pace) -> None:
 
 def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
     """A contact whose customer turned out to be another one is that one's now (C19), here or elsewhere."""
-    customer = new_customer(state, desk)
+    customer = work.giving_way.get(state.name) or new_customer(state, desk)
     if customer is None:
         return
     work.journeying |= {state.home, customer}

@@ -36,6 +36,7 @@ class Desk:
     metrics: Metrics
     contacts: BulkTable
     journeys: BulkTable
+    seats: BulkTable
     partitions: int
     homes: Homes = field(default_factory=Homes)
     traces: Traces = field(default_factory=Traces)

@@ -6,6 +6,7 @@ What follows for clocks is decided afterwards, once per contact, in `streams.dec
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from schemas.codec import decode
@@ -18,6 +19,7 @@ from streams.engine.journey import JOURNEYING
 from streams.engine.outcome import instant_text
 from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_order
 from streams.moving import MOVED, forward, hops_of, take_in
+from streams.seats import GIVE_WAY, SEAT, UNKNOWN, announce, give_way, seat_of, take_seat
 from streams.state import ContactState, fact_bytes, too_large
 from streams.transport import RECORD_BYTES_MAX
 from streams.waking import SOURCE, SOURCE_OF_JOURNEYS
@@ -31,9 +33,10 @@ FORWARDED_BYTES_MAX: Final = RECORD_BYTES_MAX - 1_024  # sent on, it carries a h
 def gather(place: Place, desk: Desk, work: Work) -> None:
     """Take one record in. Raises RefusedInARowError where it is one refusal too many."""
     value = place.batch.values[place.index]
-    if place.header(MOVED) is not None:
-        _gather_moved(place, desk, work)
-        return
+    for header, take in _OURS.items():
+        if place.batch.headers[place.index] and place.header(header) is not None:
+            _gather_ours(header, take, place, desk, work)
+            return
     event = _bounded(place) or decode(value, place.batch.headers[place.index])
     if isinstance(event, Refusal):
         work.events["", "refused"] += 1
@@ -62,11 +65,17 @@ def _gather_wake_up(event: Event, place: Place, desk: Desk, work: Work) -> None:
         work.journeying.add(event.subject)
 
 
-def _gather_moved(place: Place, desk: Desk, work: Work) -> None:
+# What homes tell each other.
+_OURS: Final = {MOVED: take_in, SEAT: take_seat, GIVE_WAY: give_way}
+
+
+def _gather_ours(
+    header: str, take: Callable[[bytes | None, Desk, Work], None], place: Place, desk: Desk, work: Work
+) -> None:
     try:
-        take_in(place.batch.values[place.index], desk, work)
+        take(place.batch.values[place.index], desk, work)
     except (ValueError, KeyError, TypeError, IndexError):
-        detail = f"found header {MOVED}, which is ours, on a record that holds no contact"
+        detail = f"found header {header}, which is ours, on a record that does not say what it promises"
         work.events["", "refused"] += 1
         desk.refuse(place, Refusal(reason=Reason.NOT_CLOUDEVENTS, detail=detail), work)
 
@@ -95,14 +104,12 @@ def _put(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> R
     """Put a fact into its contact, send it on to its home, or say why it is refused."""
     state = desk.state(contact_id, work)
     if state is None:
-        customer = _customer(item, place, desk)
-        if customer is None:
-            detail = "found no customer_id, sender or recipient, and the contact is not known here"
-            return Refusal(reason=Reason.NO_CUSTOMER, detail=detail, field="data.customer_id")
+        customer = _customer(item, place, desk) or seat_of(contact_id, desk, work)
         if desk.partition_of(customer) != work.partition and hops_of(place) < HOPS_MAX:
             _send_on(item, place, customer, desk, work)
             return None
         state = ContactState(Contact(contact_id, customer), customer)
+        announce(contact_id, customer, item.at_us, desk, work)
     elif state.moved_to is not None:
         _send_on(item, place, state.moved_to, desk, work)
         return None
@@ -170,7 +177,7 @@ def _customer(item: Fact, place: Place, desk: Desk) -> str | None:
     if customer is not None or not key:
         return customer
     name = key.decode(errors="replace")
-    if len(name) > ID_CHARACTERS_MAX or CUSTOMER.match(name) is None:
+    if len(name) > ID_CHARACTERS_MAX or CUSTOMER.match(name) is None or name.startswith(UNKNOWN):
         return None
     return name
 

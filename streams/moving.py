@@ -18,6 +18,7 @@ from streams.work import Place, Work
 
 MOVED: Final = "heardback.moved"
 HOPS: Final = "heardback.hops"
+GIVEN: Final = b"given:"  # before the home of a contact that gives way to another home's
 
 
 def hops_of(place: Place) -> int:
@@ -38,10 +39,15 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
     """A contact that comes from another home, with what was published of it there; or a copy of one."""
     if value is None:
         return
-    home, _, body = value.partition(b"\n")
-    came = decode_body(body, home.decode())
+    told, _, body = value.partition(b"\n")
+    home = told.removeprefix(GIVEN).decode()
+    came = decode_body(body, home)
     name = came.name
     state = desk.state(name, work)
+    if state is not None and state.moved_to is not None and told.startswith(GIVEN):
+        record = Record(key=home.encode(), value=value, headers=[(MOVED, b"1")])
+        work.forwarded[desk.partition_of(state.moved_to)].append(record)
+        return  # it gives way to a contact that has moved on itself
     if state is None or state.moved_to is not None:
         work.states[name] = came
     elif not _unite(state, came):
@@ -80,7 +86,8 @@ def move(state: ContactState, customer: str, desk: Desk, work: Work) -> None:
     """Send a contact to the home of `customer` and leave a pointer behind."""
     own = state.contact
     gone = Contact(own.contact_id, customer, own.facts, own.carried)
-    _send(ContactState(gone, customer, state.woken_us, [], dict(state.published)), desk, work)
+    gives_way = own.contact_id in work.giving_way
+    _send(ContactState(gone, customer, state.woken_us, [], dict(state.published)), desk, work, GIVEN * gives_way)
     left = ContactState(Contact(own.contact_id, own.customer_id), own.customer_id, moved_to=customer)
     work.states[own.contact_id] = left
     work.contacts[own.contact_id.encode()] = encode_contact(left, None, ())
@@ -115,7 +122,7 @@ def _merged_along(contact_id: str, together: Mapping[str, ContactState]) -> tupl
     return path, customers
 
 
-def _send(state: ContactState, desk: Desk, work: Work) -> None:
-    value = state.home.encode() + b"\n" + encode_body(state)
+def _send(state: ContactState, desk: Desk, work: Work, told: bytes = b"") -> None:
+    value = told + state.home.encode() + b"\n" + encode_body(state)
     record = Record(key=state.home.encode(), value=value, headers=[(MOVED, b"1")])
     work.forwarded[desk.partition_of(state.home)].append(record)

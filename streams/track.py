@@ -61,6 +61,7 @@ class Track:
             metrics=metrics,
             contacts=runtime.table("contacts"),
             journeys=runtime.table("journeys"),
+            seats=runtime.table("seats"),
             partitions=runtime.settings.partitions,
         )
         runtime.on_partition_ready(self._ready)
@@ -178,6 +179,8 @@ class Track:
             (CONTACT_EVENTS.name, work.forwarded),
         ]
         steps = [(name, sent(name, records)) for name, records in to_send if records]
+        if work.seats:
+            steps.append(("seats", lambda: self.desk.seats.write(here, work.seats, fence=fence)))
         steps.append(("contacts", lambda: self.desk.contacts.write(here, work.contacts, fence=fence)))
         steps.append(("journeys-table", lambda: self.desk.journeys.write(here, work.journey_states, fence=fence)))
         return steps

@@ -30,6 +30,7 @@ from streams.customers import Customers, customer_records
 from streams.engine.timeline import customer_of, fact_of
 from streams.gateway import Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
 from streams.metrics import Metrics, render
+from streams.seats import UNKNOWN
 from streams.transport import (
     Fenced,
     LogClient,
@@ -268,8 +269,9 @@ class System:
         ]
         await self._log.append(self._topic(CONTACT_EVENTS.name), by_partition(records, self.place.transport.partitions))
 
-    def _customer_of(self, event: Event) -> str | None:
-        return customer_of([fact_of(event)], self.customers.directory)
+    def _customer_of(self, event: Event) -> str:
+        """The customer that an event names (C19), else its contact, in whose own partition its home is known."""
+        return customer_of([fact_of(event)], self.customers.directory) or UNKNOWN + event.subject
 
     def _ready(self) -> Readiness:
         reasons = [self._starting] if self._starting else []

@@ -101,7 +101,9 @@ def journey_content(journey: Journey) -> Content:
     """A journey as in CONTRACT.md section 5, without its revision."""
     first = journey.attempts[0]
     return {
-        "journey_id": record_id(first.contact_id, str(first.at_us)),
+        "journey_id": record_id(
+            journey.customer_id, first.contact_id, str(first.at_us), "bounced" if first.dead_end == "bounced" else ""
+        ),
         "customer_id": journey.customer_id,
         "state": "answered" if journey.ended_us is not None else "waiting",
         "started_at": instant_text(journey.started_us),

@@ -105,13 +105,6 @@ def _wrong() -> list[Bad]:
         Bad(name="late", value=_with({"time": ago(40 * 86_400)}), reason=Reason.TOO_LATE),
         Bad(name="type", value=_with({"type": "contact.exploded"}), reason=Reason.UNKNOWN_TYPE),
         Bad(name="wake", value=_with({"type": "deadline.reached", "data": {}}), reason=Reason.RESERVED_TYPE),
-        Bad(name="nobody", value=_with({"subject": "nobody"}, customer_id=None), key=None, reason=Reason.NO_CUSTOMER),
-        Bad(
-            name="no id",
-            value=_with({"subject": "nobody"}, customer_id=None),
-            key=b"\xff" * 500_000,
-            reason=Reason.NO_CUSTOMER,
-        ),
         Bad(
             name="never",
             value=orjson.dumps(event("contact.opened", "never", customer_id="c-never", queue="hopeless")),

@@ -285,3 +285,37 @@ async def test_customers_with_nothing_left_leave_the_table_of_journeys() -> None
     for days in range(1, 9):
         await desk.pass_time(START + timedelta(days=days))
     assert dict(desk.log.tables["journeys"].partition(0)) == {}
+
+
+async def test_events_of_one_contact_that_name_different_customers_come_together_in_one_home() -> None:
+    desk = steered()
+    other = elsewhere(EVE)
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+    await desk.settle()
+    desk.now = START + minutes(5)
+    desk.append(event(2, "message.sent", START + minutes(5), agent_id="a", customer_id=other), other)
+    await desk.settle()
+    await desk.pass_time(START + minutes(90))
+    assert verdicts(desk) == {"T-1 first_response:1": ("kept", "ended", other)}
+
+
+async def test_an_event_that_names_nobody_finds_its_contact_wherever_it_lives() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="ticket", customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.now = START + minutes(5)
+    desk.append(event(2, "message.sent", START + minutes(5), agent_id="a"), None)
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("kept", "ended", "c-1")}
+    assert desk.refused() == []
+
+
+async def test_a_contact_that_names_nobody_stands_for_its_customer_until_somebody_does() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="ticket"), None)
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("open", "running", "contact:T-1")}
+    desk.append(event(2, "contact.updated", START + minutes(1), priority="high", customer_id="c-1"), "c-1")
+    desk.now = START + minutes(1)
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("open", "running", "c-1")}

@@ -1,0 +1,86 @@
+"""One contact, one home: who first took a contact in, kept in the partition of the contact's own id.
+
+Two events of one contact may name different customers, an address in one and a `customer_id` in the other, and so
+come to different homes, which know nothing of each other. Each home that takes a new contact in says so where the
+contact's id belongs; there the second one is told to give way, and its facts move to the first. Which customer the
+contact has then follows from all of its facts (C19).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from streams.desk import Desk
+from streams.transport import Record
+from streams.work import Work
+
+SEAT: Final = "heardback.seat"
+GIVE_WAY: Final = "heardback.give_way"
+UNKNOWN: Final = "contact:"  # before a contact's id: the customer of one that names nobody
+
+
+def seat_of(contact_id: str, desk: Desk, work: Work) -> str:
+    """For an event that names nobody: the customer in whose home the contact is, where that is known here; else
+    the contact stands for its customer, and its own partition is asked (C35)."""
+    held = _held(contact_id.encode(), desk, work)
+    return str(orjson.loads(held)[0]) if held is not None else UNKNOWN + contact_id
+
+
+def announce(contact_id: str, customer: str, at_us: int, desk: Desk, work: Work) -> None:
+    """A contact is new in the home of `customer`."""
+    partition = desk.partition_of(UNKNOWN + contact_id)
+    if partition == work.partition:
+        _sit(contact_id, customer, at_us, desk, work)
+        return
+    value = orjson.dumps([contact_id, customer, at_us])
+    work.forwarded[partition].append(Record(key=contact_id.encode(), value=value, headers=[(SEAT, b"1")]))
+
+
+def take_seat(value: bytes | None, desk: Desk, work: Work) -> None:
+    """A home says that it took a contact in. Raises ValueError, TypeError where the record says nothing of it."""
+    contact_id, customer, at_us = orjson.loads(value or b"null")
+    _sit(contact_id, customer, at_us, desk, work)
+
+
+def _sit(contact_id: str, customer: str, at_us: int, desk: Desk, work: Work) -> None:
+    """The first home keeps the contact; one in another partition gives way to it."""
+    key = contact_id.encode()
+    held = _held(key, desk, work)
+    first: str = orjson.loads(held)[0] if held is not None else ""
+    if held is None or (first.startswith(UNKNOWN) and not customer.startswith(UNKNOWN)):
+        work.seats[key] = orjson.dumps([customer, at_us])
+        if held is not None:
+            _give_way(contact_id, customer, desk, work)
+        return
+    if desk.partition_of(first) == desk.partition_of(customer):
+        return  # one table: the contact is there once
+    value = orjson.dumps([contact_id, first])
+    told = Record(key=customer.encode(), value=value, headers=[(GIVE_WAY, b"1")])
+    work.forwarded[desk.partition_of(customer)].append(told)
+
+
+def give_way(value: bytes | None, desk: Desk, work: Work) -> None:
+    """Another home had the contact first: it moves there. Raises ValueError, TypeError where the record says
+    nothing of it."""
+    contact_id, first = orjson.loads(value or b"null")
+    _give_way(contact_id, first, desk, work)
+
+
+def _give_way(contact_id: str, first: str, desk: Desk, work: Work) -> None:
+    state = desk.state(contact_id, work)
+    if state is None or state.moved_to is not None or desk.partition_of(first) == work.partition:
+        return
+    work.giving_way[contact_id] = first
+    work.touched.setdefault(contact_id, [])
+
+
+def _held(key: bytes, desk: Desk, work: Work) -> bytes | None:
+    return work.seats.get(key) or desk.seats.partition(work.partition).get(key)
+
+
+def seat_at_us(value: bytes) -> int:
+    """When a contact was taken in first."""
+    at_us: int = orjson.loads(value)[1]
+    return at_us
