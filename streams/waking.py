@@ -6,7 +6,7 @@ A wake-up is a hint: only its time matters, the engine recomputes the rest (DESI
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -24,7 +24,7 @@ def wake_up(name: str, wake_us: int, now: datetime) -> Record:
     """The record that has a contact, or a customer's journeys, looked at; its time says how far time has
     passed: always beyond the instant that was waited for."""
     subject = name.removeprefix(JOURNEYS_OF)
-    event = {
+    event: dict[str, Any] = {
         "specversion": "1.0",
         "id": record_id(name, instant_text(wake_us)),
         "source": SOURCE if subject == name else SOURCE_OF_JOURNEYS,

@@ -399,7 +399,8 @@ class Reading:
             if end is not None
             else _verdict(running, due_us, late=late, ended=ended_us is not None)
         )
-        stage, steps, stage_at_us, wake_us = "ended", (), ended_us or 0, None
+        steps: tuple[int, ...] = ()
+        stage, stage_at_us, wake_us = "ended", ended_us or 0, None
         if ended_us is None:
             stage, steps, stage_at_us, wake_us = _stage(running, policy, self.policies, due_us, now_us)
         paused_us = _paused_time(running, policy.calendar, until_us)
