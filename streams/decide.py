@@ -55,6 +55,7 @@ def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
     if customer is None:
         return
     work.journeying |= {state.home, customer}
+    _count_unkept(state, desk, work)
     if desk.partition_of(customer) == work.partition:
         state.contact.customer_id = state.home = customer
         state.tiers = []  # those of somebody else
@@ -138,6 +139,7 @@ def _decide_contact(one: Judged, done: Container[str], desk: Desk, work: Work) -
 
 
 def _publish_changes(state: ContactState, timeline: Timeline, assessed: Assessment, desk: Desk, work: Work) -> None:
+    _count_unkept(state, desk, work)
     url = url_of(timeline)
     customer = state.contact.customer_id
     keys = set()
@@ -149,6 +151,18 @@ def _publish_changes(state: ContactState, timeline: Timeline, assessed: Assessme
             _publish(key, outcome_content(clock, customer, url), says, state, desk, work)
     if len(state.published) > len(keys):
         _publish_gone(state.published.keys() - keys, state, desk, work)
+
+
+def _count_unkept(state: ContactState, desk: Desk, work: Work) -> None:
+    """What a batch had published before a crash kept it out of the table is published, and counts on."""
+    unkept = desk.unkept[work.partition].outcomes
+    for key, content in unkept.pop(state.name, {}).items() if unkept else ():
+        revision = content.pop("revision")
+        last = state.published.get(key)
+        if last is None or last.revision < revision:
+            says = SUPERSEDED if content["reason"] == SUPERSEDED else ""
+            state.published[key] = Published(revision, says, content["verdict"], content["ended_at"] is not None)
+            work.unkept[state.name, key] = content
 
 
 def _publish(key: str, content: Content, says: str, state: ContactState, desk: Desk, work: Work) -> None:
@@ -175,7 +189,7 @@ def _publish_gone(gone: Iterable[str], state: ContactState, desk: Desk, work: Wo
     told = [key for key in sorted(gone) if state.published[key].digest != SUPERSEDED]
     old = _contents_before(state.name, desk, work) if told else {}
     for key in told:
-        content = old.get(key) or _no_longer_promised(key, state, desk)
+        content = work.unkept.get((state.name, key)) or old.get(key) or _no_longer_promised(key, state, desk)
         if content is not None:
             _publish(key, superseded(content["outcome_id"], content), SUPERSEDED, state, desk, work)
 

@@ -19,6 +19,7 @@ from streams.metrics import Metrics
 from streams.state import ContactState, decode_contact
 from streams.traces import Traces
 from streams.transport import BulkTable, partition_for
+from streams.unkept import Unkept
 from streams.work import Place, Work
 
 
@@ -40,6 +41,7 @@ class Desk:
     partitions: int
     homes: Homes = field(default_factory=Homes)
     traces: Traces = field(default_factory=Traces)
+    unkept: dict[int, Unkept] = field(default_factory=dict)
     refused_in_a_row: int = 0
 
     @property

@@ -6,12 +6,13 @@ What a journey is belongs to `streams.engine.journey`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import orjson
 
 from streams.desk import Desk
-from streams.engine.calendar import NeverOpens
+from streams.engine.calendar import NeverOpens, to_us
 from streams.engine.clocks import Tier
 from streams.engine.journey import journeys_of, trace
 from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content
@@ -36,7 +37,7 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
     known = decode_journeys(value) if value is not None else JourneyState(None, 0, {}, {})
     woken_us = max(known.woken_us, work.woken_journeys.get(customer, 0))
     contacts = _traced(customer, touched, desk, work)
-    since_us = _changed_since(customer, touched, known, desk, work)
+    since_us = 0 if _count_unkept(customer, known, desk, work) else _changed_since(customer, touched, known, desk, work)
     try:
         found = journeys_of(customer, [one.trace for one in contacts], desk.policies, woken_us, since_us)
     except NeverOpens:
@@ -69,6 +70,23 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
     encoded = encode_journeys(JourneyState(wake_us, woken_us, published, spans)) if spans else None
     if encoded != value:
         work.journey_states[customer.encode()] = encoded
+
+
+def _count_unkept(customer: str, known: JourneyState, desk: Desk, work: Work) -> bool:
+    """What a batch had published before a crash kept it out of the table is published, and counts on. Whether there
+    was any."""
+    unkept = desk.unkept[work.partition].journeys.pop(customer, {})
+    for name, content in unkept.items():
+        last = known.published.get(name)
+        if last is None or last.revision < content["revision"]:
+            known.published[name] = Published(content["revision"], "" if content["attempts"] else GONE)
+            started_us, ended_at = _us(content["started_at"]), content["ended_at"]
+            known.spans[name] = (started_us, None if ended_at is None else _us(ended_at))
+    return bool(unkept)
+
+
+def _us(instant: str) -> int:
+    return to_us(datetime.fromisoformat(instant))
 
 
 def _when_all_is_old(spans: Mapping[str, tuple[int, int | None]], late_us: int) -> int | None:

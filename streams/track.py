@@ -25,6 +25,7 @@ from streams.homes import Home, Homes, home_from_tables
 from streams.metrics import Metrics
 from streams.state import decode_contact, decode_header, journeys_wake
 from streams.transport import Batch, Pace, Record, Runtime
+from streams.unkept import unkept
 from streams.waking import wake_up
 from streams.work import Place, Work
 
@@ -75,13 +76,19 @@ class Track:
         """The index of each partition that is ours and ready."""
         return self.desk.homes
 
-    def _ready(self, partition: int) -> None:
+    async def _ready(self, partition: int) -> None:
+        client, name_of = self._runtime.client, self._runtime.topic_name
+        acknowledged = (await client.committed(self._runtime.app_id, name_of(CONTACT_EVENTS.name))).get(partition, 0)
+        self.desk.unkept[partition] = await unkept(
+            client, partition, acknowledged, name_of(OUTCOMES.name), name_of(JOURNEYS.name)
+        )
         contacts, journeys = self.desk.contacts.partition(partition), self.desk.journeys.partition(partition)
         home = self.homes[partition] = home_from_tables(contacts, journeys)
         self._look_again(home, self._told_meanwhile(home))
 
     def _revoked(self, partition: int) -> None:
         self.homes.pop(partition, None)
+        self.desk.unkept.pop(partition, None)
 
     def group_of(self, contact_id: str) -> dict[str, Contact]:
         """A contact and all others of the home that it lives in, or nothing where it does not live here."""
@@ -144,7 +151,7 @@ class Track:
     async def handle(self, batch: Batch) -> None:
         """Gather, decide, apply. Raises `Fenced` where the partition is no longer ours; whatever else is
         raised stops the process, and the batch is handed out again."""
-        work = Work(batch.partition, batch.fence)
+        work = Work(batch.partition, batch.fence, batch.next_offset)
         pace, version = Pace(), self.desk.customers.version
         for index in range(len(batch)):
             gather(Place(batch, index), self.desk, work)
@@ -168,13 +175,14 @@ class Track:
 
     def _steps(self, work: Work) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         here, fence = work.partition, work.fence
+        marked = self.desk.unkept[here].marked
 
         def sent(topic: str, records: Mapping[int, Sequence[Record]]) -> Callable[[], Awaitable[None]]:
             return lambda: self._runtime.send(topic, records, fence=fence)
 
         to_send: list[tuple[str, Mapping[int, Sequence[Record]]]] = [
-            (OUTCOMES.name, {here: work.outcomes} if work.outcomes else {}),
-            (JOURNEYS.name, {here: work.journeys} if work.journeys else {}),
+            (OUTCOMES.name, {here: marked(work.outcomes, work.end)} if work.outcomes else {}),
+            (JOURNEYS.name, {here: marked(work.journeys, work.end)} if work.journeys else {}),
             (DEAD_LETTERS.name, {0: work.dead} if work.dead else {}),
             (CONTACT_EVENTS.name, work.forwarded),
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from schemas.dead_letters import DeadLetter, to_headers
 from schemas.refusals import Refusal
@@ -66,15 +67,18 @@ class Work:
     """States by the name under which table `contacts` keeps them; `before` has the values that they had there.
     `touched` are those to be looked at, with the records that touched them; `woken` those whom nothing touched
     since their last wake-up; `journeying` the customers whose
-    journeys may have changed; the rest is what is to be written, and what the metrics will hear."""
+    journeys may have changed; `unkept` has outcomes that a batch before a crash published; `giving_way`
+    has contacts that another home had first; the rest is what is to be written, and what the metrics will hear."""
 
     partition: int
     fence: Fence | None
+    end: int
     states: dict[str, ContactState] = field(default_factory=dict)
     before: dict[str, bytes] = field(default_factory=dict)
     touched: dict[str, list[Place]] = field(default_factory=dict)
     woken: set[str] = field(default_factory=set)
     journeying: set[str] = field(default_factory=set)
+    unkept: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     woken_journeys: dict[str, int] = field(default_factory=dict)
     outcomes: list[Record] = field(default_factory=list)
     journeys: list[Record] = field(default_factory=list)

@@ -36,7 +36,9 @@ from tests.scenarios.pipeline import A_MOMENT, EPOCH, Clock, Pipeline
 ORDER_MATTERS: Final = frozenset({"reuse", "bad", "other_sources"})
 DELAYS_MINUTES: Final = (0, 0, 0, 1, 30, 180, 24 * 60, 3 * 24 * 60)
 PARTITIONS: Final = 3
+DOWN_FOR: Final = (0, 1, 3)  # arrivals
 WRONG_SHARE: Final = 0.2
+DRAINED_SHARE: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ def life(seed: int, *, late: bool = True, late_customers: bool = False, without:
         arrivals += [Arrival(at=until, event=event) for event in random.sample(events, len(events) // 4)]
     for customer in customers:
         at = random.choice([start, until, *(arrival.at for arrival in arrivals)]) if late_customers else start
-        arrivals.append(Arrival(at=at, customer=customer))
+        arrivals.append(Arrival(at=min(at, until - timedelta(minutes=1)), customer=customer))  # time for a wake-up
     random.shuffle(arrivals)
     arrivals.sort(key=lambda arrival: (arrival.at, arrival.customer is None))
     return Life(case=made, until=until, arrivals=tuple(arrivals), replayed=_replayed(made, customers, until))
@@ -105,11 +107,12 @@ class Agent:
         self.clock = Clock(life.arrivals[0].at if life.arrivals else life.until)
         self.customer_of = {name: contact.customer_id for name, contact in life.replayed.contacts.items()}
         self.crashes = 0
+        self._down = 0
+        self._left = 0
         self._after_step = after_step
         self._random = random
-        self._begin()
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         self.track = Track(
             self.memory,  # type: ignore[arg-type]
             settings.policies_of(self.configuration),
@@ -119,20 +122,26 @@ class Agent:
             self.clock,
             self._after_step,
         )
-        self.memory.recover()
+        await self.memory.recover()
 
     async def live(self) -> Came:
         """The whole life; returns what was published last of each outcome and journey."""
-        for arrival in self.life.arrivals:
-            if arrival.at > self.clock.at:
+        await self._begin()
+        for number, arrival in enumerate(self.life.arrivals, start=1):
+            self._left = len(self.life.arrivals) - number
+            if self._down:
+                self._down -= 1
+                self.clock.at = max(self.clock.at, arrival.at)
+            elif arrival.at > self.clock.at:
                 await self._pass_time(arrival.at)
             if arrival.customer is not None:
                 await self._meet(arrival.customer)
             if arrival.event is not None:
                 record = placed(arrival.event, self.customer_of, self.clock.at, PARTITIONS, self._random)
                 self.memory.append(CONTACT_EVENTS.name, by_partition([record], PARTITIONS))
-            if self._random.random() < 0.7:
+            if self._random.random() < DRAINED_SHARE:
                 await self._drain()
+        self._down = 0
         await self._pass_time(self.life.until)
         return Came(
             how="live",
@@ -160,19 +169,23 @@ class Agent:
         return EPOCH + timedelta(microseconds=min(due)) if due else None
 
     async def _drain(self) -> None:
-        while True:
+        """Handle what is in the log. After a crash the next process may begin only when more has arrived."""
+        while not self._down:
             try:
-                return await self.memory.drain()
+                await self.memory.drain()
+                return
             except CrashError:
                 self.crashes += 1
-                self._begin()
+                await self._begin()
+                self._down = min(self._left, self._random.choice(DOWN_FOR))
 
     def _latest(self, topic: str, key: str) -> list[dict[str, Any]]:
         last: dict[str, dict[str, Any]] = {}
         for records in self.memory.log[topic].values():
             for record in records:
                 content = orjson.loads(record.value or b"")
-                if content["revision"] >= last.get(content[key], content)["revision"]:
+                # As alerting reads it: of one revision the first holds, so a second must say the same.
+                if content[key] not in last or content["revision"] > last[content[key]]["revision"]:
                     last[content[key]] = content
         return list(last.values())
 

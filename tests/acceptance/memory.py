@@ -5,7 +5,6 @@ Thousands of lives a minute. What brokers and processes do is tested with real o
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
@@ -45,7 +44,8 @@ class Memory:
         self.settings = TransportSettings(partitions=partitions)
         self.log: dict[str, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
         self.done: dict[int, int] = defaultdict(int)
-        self.handled = 0
+        self.app_id = "agent"
+        self.client = self
         self._random = random
         self._tables: dict[str, MemoryTable] = {}
         self._ready: list[Callable[[int], Any]] = []
@@ -80,11 +80,27 @@ class Memory:
         for partition, some in records.items():
             self.log[topic][partition] += some
 
-    def recover(self) -> None:
+    async def recover(self) -> None:
         """The tables as they are, in a new process."""
         for partition in range(self.settings.partitions):
             for hook in self._ready:
-                hook(partition)
+                await hook(partition)
+
+    # what a client offers
+
+    async def committed(self, _: str, topic: str) -> Mapping[int, int]:
+        assert topic == TOPIC
+        return dict(self.done)
+
+    async def begin_offsets(self, _: str) -> Mapping[int, int]:
+        return dict.fromkeys(range(self.settings.partitions), 0)
+
+    async def end_offsets(self, topic: str) -> Mapping[int, int]:
+        return {number: len(self.log[topic][number]) for number in range(self.settings.partitions)}
+
+    async def read(self, topic: str, partition: int, offset: int, max_records: int = 1_000) -> Batch | None:
+        end = min(len(self.log[topic][partition]), offset + max_records)
+        return self._batch_of(topic, partition, offset, end) if offset < end else None
 
     async def drain(self) -> None:
         """Hand out everything in the log, in batches cut at random. Raises what the agent raises."""
@@ -93,15 +109,17 @@ class Memory:
             partition = self._random.choice(waiting)
             batch = self._batch(partition)
             await self._handler(batch)
-            self.handled += 1
             self.done[partition] = batch.next_offset
 
     def _batch(self, partition: int) -> Batch:
         start = self.done[partition]
         end = min(len(self.log[TOPIC][partition]), start + self._random.choice([1, 2, 5, 1_000]))
-        records = [dataclasses.replace(record) for record in self.log[TOPIC][partition][start:end]]
+        return self._batch_of(TOPIC, partition, start, end)
+
+    def _batch_of(self, topic: str, partition: int, start: int, end: int) -> Batch:
+        records = self.log[topic][partition][start:end]
         return Batch(
-            topic=TOPIC,
+            topic=topic,
             partition=partition,
             offsets=list(range(start, end)),
             keys=[record.key for record in records],

@@ -51,14 +51,34 @@ class Log:
         self.settings = SimpleNamespace(partitions=partitions)
         self.topics: dict[str, list[list[Record]]] = defaultdict(lambda: [[] for _ in range(partitions)])
         self.tables: dict[str, Table] = {}
-        self.ready: list[Callable[[int], None]] = []
+        self.ready: list[Callable[[int], Awaitable[None]]] = []
         self.handlers: dict[str, Callable[[Batch], Awaitable[None]]] = {}
         self.lost = False
+        self.app_id = "steered"
+        self.client = self
+        self.done = [0] * partitions
+
+    def topic_name(self, topic: str) -> str:
+        return topic
+
+    async def committed(self, _: str, topic: str) -> Mapping[int, int]:
+        assert topic == "contact-events"
+        return dict(enumerate(self.done))
+
+    async def begin_offsets(self, topic: str) -> Mapping[int, int]:
+        return dict.fromkeys(range(len(self.topics[topic])), 0)
+
+    async def end_offsets(self, topic: str) -> Mapping[int, int]:
+        return {number: len(records) for number, records in enumerate(self.topics[topic])}
+
+    async def read(self, topic: str, partition: int, offset: int, max_records: int = 1000) -> Batch | None:
+        records = self.topics[topic][partition][offset : offset + max_records]
+        return batch_of(topic, partition, offset, records, None) if records else None
 
     def table(self, name: str) -> Table:
         return self.tables.setdefault(name, Table(self.settings.partitions))
 
-    def on_partition_ready(self, hook: Callable[[int], None]) -> None:
+    def on_partition_ready(self, hook: Callable[[int], Awaitable[None]]) -> None:
         self.ready.append(hook)
 
     def on_partition_revoked(self, hook: Callable[[int], None]) -> None:
@@ -85,7 +105,6 @@ class Steered:
         self.now = start
         self.configuration = configuration
         self.customers = Customers()
-        self._read = [0] * partitions
         self.restart()
 
     def restart(self) -> None:
@@ -97,7 +116,7 @@ class Steered:
         )  # fmt: skip
         for partition in range(self.log.settings.partitions):
             for hook in self.log.ready:
-                hook(partition)
+                at_once(hook(partition))
 
     def append(self, event: Event, key: str | None) -> None:
         """One event, appended now."""
@@ -124,26 +143,19 @@ class Steered:
 
     async def read(self, partition: int, most: int) -> bool:
         """Handle one batch; False where there was nothing."""
-        records = self.log.topics["contact-events"][partition][self._read[partition] :][:most]
+        first = self.log.done[partition]
+        records = self.log.topics["contact-events"][partition][first:][:most]
         if not records:
             return False
-        first = self._read[partition]
-        await self.log.handlers["contact-events"](
-            Batch(
-                topic="contact-events", partition=partition, offsets=range(first, first + len(records)),
-                keys=[record.key for record in records], values=[record.value for record in records],
-                headers=[record.headers for record in records],
-                timestamps_ms=[record.timestamp_ms or 0 for record in records],
-                next_offset=first + len(records), fence=self.log.fence(partition),
-            )
-        )
-        self._read[partition] += len(records)
+        batch = batch_of("contact-events", partition, first, records, self.log.fence(partition))
+        await self.log.handlers["contact-events"](batch)
+        self.log.done[partition] = batch.next_offset
         return True
 
     async def settle(self, most: int = 1000) -> None:
         """Handle everything that is in the log and what comes of it."""
         for _ in range(1000):
-            if not any([await self.read(partition, most) for partition in range(len(self._read))]):
+            if not any([await self.read(partition, most) for partition in range(len(self.log.done))]):
                 return
         raise AssertionError("records go round in circles")
 
@@ -172,9 +184,28 @@ class Steered:
 
     def refused(self) -> list[str]:
         """The reason of each dead letter, in order."""
-        return [
-            dict(record.headers)["reason"].decode() for some in self.log.topics["dead-letters"] for record in some
-        ]
+        return [dict(record.headers)["reason"].decode() for some in self.log.topics["dead-letters"] for record in some]
+
+
+def batch_of(topic: str, partition: int, first: int, records: Sequence[Record], fence: Fence | None) -> Batch:
+    """Records of a partition, handed out together."""
+    return Batch(
+        topic=topic, partition=partition, offsets=range(first, first + len(records)),
+        keys=[record.key for record in records], values=[record.value for record in records],
+        headers=[record.headers for record in records],
+        timestamps_ms=[record.timestamp_ms or 0 for record in records],
+        next_offset=first + len(records), fence=fence,
+    )  # fmt: skip
+
+
+def at_once(awaited: Awaitable[None]) -> None:
+    """Has something awaited that waits for nothing."""
+    step = awaited.__await__()
+    try:
+        next(step)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
 
 
 def at(text: str) -> datetime:
@@ -188,5 +219,3 @@ def event(number: int, kind: str, when: datetime, contact: str = "T-1", **data: 
         "specversion": "1.0", "id": str(number), "source": "/test", "type": kind, "time": when.isoformat(),
         "subject": contact, "data": data,
     }  # fmt: skip
-
-

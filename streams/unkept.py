@@ -1,0 +1,78 @@
+"""What a batch had published when the process ended before the tables were written.
+
+Outcomes and journeys leave before the tables (DESIGN section 2, point 5). After a crash in between, the same facts
+are handled again, but perhaps in other batches: were it not known what was said, an outcome that is no more would
+stand for ever, and two contents would share a revision. So each batch marks the first record it publishes with how
+far it and all before it reach in the log of events, and whoever gets the partition reads what reaches beyond the
+acknowledged end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from streams.transport import LogClient, Record
+
+REACH: Final = "heardback.reach"
+BACK_AT_ONCE: Final = 1_000
+Content = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Unkept:
+    """Of one partition: outcomes by contact and journeys by customer, each by its id, the last revision of each.
+    `reach` is the end of the furthest batch that ever published something."""
+
+    reach: int = 0
+    outcomes: dict[str, dict[str, Content]] = field(default_factory=dict)
+    journeys: dict[str, dict[str, Content]] = field(default_factory=dict)
+
+    def marked(self, records: Sequence[Record], end: int) -> Sequence[Record]:
+        """The records of a batch that ends at `end`, the first of them marked."""
+        self.reach = max(self.reach, end)
+        return [replace(records[0], headers=[(REACH, str(self.reach).encode())]), *records[1:]]
+
+
+class _Found(NamedTuple):
+    reach: int | None
+    value: bytes
+
+
+async def unkept(client: LogClient, partition: int, acknowledged: int, outcomes: str, journeys: str) -> Unkept:
+    """What was published in these topics by batches that reach beyond `acknowledged`."""
+    found = Unkept(acknowledged)
+    for one in await _beyond(client, outcomes, partition, acknowledged, found):
+        found.outcomes.setdefault(one["contact_id"], {})[f"{one['target']}:{one['cycle']}"] = one
+    for one in await _beyond(client, journeys, partition, acknowledged, found):
+        found.journeys.setdefault(one["customer_id"], {})[one["journey_id"]] = one
+    return found
+
+
+async def _beyond(client: LogClient, topic: str, partition: int, acknowledged: int, into: Unkept) -> list[Content]:
+    """From the end of the topic back to the last batch that reaches no further than that."""
+    begin, end = (await client.begin_offsets(topic))[partition], (await client.end_offsets(topic))[partition]
+    found: list[_Found] = []
+    while end > begin:
+        start = max(begin, end - BACK_AT_ONCE)
+        found = await _between(client, topic, partition, start, end) + found
+        if any(one.reach is not None and one.reach <= acknowledged for one in found):
+            break
+        end = start
+    into.reach = max([into.reach, *(one.reach for one in found if one.reach is not None)])
+    first = next((n for n, one in enumerate(found) if one.reach is not None and one.reach > acknowledged), len(found))
+    return [orjson.loads(one.value) for one in found[first:]]
+
+
+async def _between(client: LogClient, topic: str, partition: int, start: int, end: int) -> list[_Found]:
+    found: list[_Found] = []
+    while start < end and (batch := await client.read(topic, partition, start, end - start)) is not None:
+        for offset, headers, value in zip(batch.offsets, batch.headers, batch.values, strict=True):
+            if offset < end and value is not None:
+                reach = next((content for name, content in headers if name == REACH), None)
+                found.append(_Found(None if reach is None else int(reach), value))
+        start = batch.next_offset
+    return found
