@@ -5,6 +5,7 @@ Everything here is rebuilt from the tables when a partition is ready, and droppe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ class Home:
     headers: dict[str, Header] = field(default_factory=dict)
     contacts_of: dict[str, set[str]] = field(default_factory=dict)
     due: DueIndex = field(default_factory=DueIndex)
+    seats: deque[tuple[int, bytes]] = field(default_factory=deque)  # since when, whose; the oldest first
 
     def put(self, contact_id: str, header: Header | None) -> None:
         """Take note of a contact as it is now; None: it is gone."""
@@ -55,6 +57,13 @@ class Home:
         for name in names:
             if name.startswith(JOURNEYS_OF) or "\0" not in name:
                 self.due.put(name, now_us - 1)
+
+    def old_seats(self, before_us: int, most: int) -> list[bytes]:
+        """At most `most` contacts whose seat is older than that; they are not named again."""
+        old = []
+        while self.seats and self.seats[0][0] < before_us and len(old) < most:
+            old.append(self.seats.popleft()[1])
+        return old
 
     def waiting(self) -> Iterator[Waiting]:
         """Every clock that runs here."""

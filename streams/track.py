@@ -23,6 +23,7 @@ from streams.engine.timeline import Contact
 from streams.gather import gather
 from streams.homes import Home, Homes, home_from_tables
 from streams.metrics import Metrics
+from streams.seats import seat_at_us
 from streams.state import decode_contact, decode_header, journeys_wake
 from streams.transport import Batch, Pace, Record, Runtime
 from streams.unkept import unkept
@@ -32,6 +33,7 @@ from streams.work import Place, Work
 __all__ = ["RefusedInARowError", "Track"]
 
 WAKE_UPS_AT_ONCE: Final = 5_000
+SEATS_AT_ONCE: Final = 1_000
 
 
 def _nothing(_: str) -> None:
@@ -84,6 +86,8 @@ class Track:
         )
         contacts, journeys = self.desk.contacts.partition(partition), self.desk.journeys.partition(partition)
         home = self.homes[partition] = home_from_tables(contacts, journeys)
+        seats = self.desk.seats.partition(partition)
+        home.seats.extend(sorted((seat_at_us(value), key) for key, value in seats.items()))
         self._look_again(home, self._told_meanwhile(home))
 
     def _revoked(self, partition: int) -> None:
@@ -157,10 +161,17 @@ class Track:
             gather(Place(batch, index), self.desk, work)
             await pace()
         await decide(self.desk, work, pace)
+        self._forget_seats(work, max(batch.timestamps_ms, default=0) * 1_000)
         await self._apply(work)
         if version != self.desk.customers.version:  # what was told meanwhile did not know of these contacts
             home = self.homes[work.partition]
             self._look_again(home, {home.headers[name].home for name in work.touched if name in home.headers})
+
+    def _forget_seats(self, work: Work, now_us: int) -> None:
+        """By then no event that could be taken names a contact for the first time."""
+        before_us = now_us - 2 * self.desk.late_us
+        for key in self.homes[work.partition].old_seats(before_us, SEATS_AT_ONCE):
+            work.seats.setdefault(key, None)
 
     async def _apply(self, work: Work) -> None:
         """Each step awaited before the next: records, then tables (changelog first), then the index."""
@@ -195,6 +206,7 @@ class Track:
 
     def _index(self, work: Work) -> None:
         home = self.homes[work.partition]
+        home.seats.extend((seat_at_us(value), key) for key, value in work.seats.items() if value is not None)
         for key, value in work.contacts.items():
             home.put(key.decode(), None if value is None else decode_header(value))
         for name in work.touched:

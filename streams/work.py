@@ -86,7 +86,7 @@ class Work:
     dead: list[Record] = field(default_factory=list)
     contacts: dict[bytes, bytes | None] = field(default_factory=dict)
     journey_states: dict[bytes, bytes | None] = field(default_factory=dict)
-    seats: dict[bytes, bytes] = field(default_factory=dict)
+    seats: dict[bytes, bytes | None] = field(default_factory=dict)
     giving_way: dict[str, str] = field(default_factory=dict)
     events: Counter[tuple[str, EventResult]] = field(default_factory=Counter)
     heard: list[Callable[[], None]] = field(default_factory=list)

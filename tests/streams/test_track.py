@@ -319,3 +319,18 @@ async def test_a_contact_that_names_nobody_stands_for_its_customer_until_somebod
     desk.now = START + minutes(1)
     await desk.settle()
     assert verdicts(desk) == {"T-1 first_response:1": ("open", "running", "c-1")}
+
+
+async def test_seats_are_forgotten_when_no_event_can_come_for_them_any_more() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="ticket", customer_id="c-1"), "c-1")
+    await desk.settle()
+    seats = [key for partition in range(2) for key in desk.track.desk.seats.partition(partition)]
+    assert seats == [b"T-1"]
+    desk.now = START + timedelta(days=61)
+    for number, customer in enumerate(["c-1", elsewhere("c-1")], start=2):
+        later = event(number, "contact.opened", desk.now, contact=f"T-{number}", channel="ticket", customer_id=customer)
+        desk.append(later, customer)
+    await desk.settle()
+    seats = sorted(key for partition in range(2) for key in desk.track.desk.seats.partition(partition))
+    assert seats == [b"T-2", b"T-3"]
