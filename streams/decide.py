@@ -32,6 +32,7 @@ _LATE: Final = ("at_risk", "overdue", "escalated")
 
 async def decide(desk: Desk, work: Work, pace: Pace) -> None:
     """Decide everything that the gathered facts and wake-ups change."""
+    _touch_unkept(desk, work)
     for name in list(work.touched):
         _settle_home(work.states[name], desk, work)
     touched: dict[str, set[str]] = defaultdict(set)
@@ -47,6 +48,15 @@ async def decide(desk: Desk, work: Work, pace: Pace) -> None:
     for customer in sorted(work.journeying):
         decide_journeys(customer, by_home.get(customer, set()), desk, work)
         await pace()
+
+
+def _touch_unkept(desk: Desk, work: Work) -> None:
+    """Once everything has been read again that was known when the process ended, what it had published is looked at."""
+    unkept = desk.unkept[work.partition]
+    for name, told in unkept.outcomes.items():
+        if told.reach <= work.end and desk.state(name, work) is not None:
+            work.touched.setdefault(name, [])
+    work.journeying.update(customer for customer, told in unkept.journeys.items() if told.reach <= work.end)
 
 
 def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
@@ -139,7 +149,8 @@ def _decide_contact(one: Judged, done: Container[str], desk: Desk, work: Work) -
 
 
 def _publish_changes(state: ContactState, timeline: Timeline, assessed: Assessment, desk: Desk, work: Work) -> None:
-    _count_unkept(state, desk, work)
+    if _count_unkept(state, desk, work):
+        return
     url = url_of(timeline)
     customer = state.contact.customer_id
     keys = set()
@@ -153,16 +164,23 @@ def _publish_changes(state: ContactState, timeline: Timeline, assessed: Assessme
         _publish_gone(state.published.keys() - keys, state, desk, work)
 
 
-def _count_unkept(state: ContactState, desk: Desk, work: Work) -> None:
-    """What a batch had published before a crash kept it out of the table is published, and counts on."""
+def _count_unkept(state: ContactState, desk: Desk, work: Work) -> bool:
+    """What a batch had published before a crash kept it out of the table is published, and counts on. Whether less
+    is known yet than then."""
     unkept = desk.unkept[work.partition].outcomes
-    for key, content in unkept.pop(state.name, {}).items() if unkept else ():
-        revision = content.pop("revision")
+    told = unkept.get(state.name) if unkept else None
+    if told is None:
+        return False
+    for key, content in told.contents.items():
         last = state.published.get(key)
-        if last is None or last.revision < revision:
+        if last is None or last.revision < content["revision"]:
             says = SUPERSEDED if content["reason"] == SUPERSEDED else ""
-            state.published[key] = Published(revision, says, content["verdict"], content["ended_at"] is not None)
-            work.unkept[state.name, key] = content
+            ended = content["ended_at"] is not None
+            state.published[key] = Published(content["revision"], says, content["verdict"], ended)
+        work.unkept[state.name, key] = {name: value for name, value in content.items() if name != "revision"}
+    if told.reach <= work.end:
+        del unkept[state.name]
+    return told.reach > work.end
 
 
 def _publish(key: str, content: Content, says: str, state: ContactState, desk: Desk, work: Work) -> None:

@@ -37,11 +37,18 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
     known = decode_journeys(value) if value is not None else JourneyState(None, 0, {}, {})
     woken_us = max(known.woken_us, work.woken_journeys.get(customer, 0))
     contacts = _traced(customer, touched, desk, work)
-    since_us = 0 if _count_unkept(customer, known, desk, work) else _changed_since(customer, touched, known, desk, work)
+    unkept = customer in desk.unkept[work.partition].journeys
+    hold = unkept and _count_unkept(customer, known, desk, work)
+    since_us = 0 if unkept else _changed_since(customer, touched, known, desk, work)
     try:
         found = journeys_of(customer, [one.trace for one in contacts], desk.policies, woken_us, since_us)
     except NeverOpens:
         return  # said when the contact's clocks were refused
+    if hold:
+        wake_us = min((journey.wake_us for journey in found if journey.wake_us is not None), default=None)
+        held = JourneyState(wake_us, woken_us, known.published, known.spans)
+        work.journey_states[customer.encode()] = encode_journeys(held)
+        return
     complete_from_us = max((one.forgotten_us for one in contacts), default=0)
     published, spans = dict(known.published), dict(known.spans)
     told = set()
@@ -73,16 +80,19 @@ def decide_journeys(customer: str, touched: set[str], desk: Desk, work: Work) ->
 
 
 def _count_unkept(customer: str, known: JourneyState, desk: Desk, work: Work) -> bool:
-    """What a batch had published before a crash kept it out of the table is published, and counts on. Whether there
-    was any."""
-    unkept = desk.unkept[work.partition].journeys.pop(customer, {})
-    for name, content in unkept.items():
+    """What a batch had published before a crash kept it out of the table is published, and counts on. Whether less
+    is known yet than then."""
+    unkept = desk.unkept[work.partition].journeys
+    told = unkept[customer]
+    for name, content in told.contents.items():
         last = known.published.get(name)
         if last is None or last.revision < content["revision"]:
             known.published[name] = Published(content["revision"], "" if content["attempts"] else GONE)
             started_us, ended_at = _us(content["started_at"]), content["ended_at"]
             known.spans[name] = (started_us, None if ended_at is None else _us(ended_at))
-    return bool(unkept)
+    if told.reach <= work.end:
+        del unkept[customer]
+    return told.reach > work.end
 
 
 def _us(instant: str) -> int:

@@ -23,13 +23,27 @@ Content = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Unkept:
-    """Of one partition: outcomes by contact and journeys by customer, each by its id, the last revision of each.
-    `reach` is the end of the furthest batch that ever published something."""
+class Told:
+    """What was published of one contact or customer, by the id of each record. Until the log has been read again up
+    to `reach`, less is known than when it was said, and nothing of it is to be taken back."""
 
     reach: int = 0
-    outcomes: dict[str, dict[str, Content]] = field(default_factory=dict)
-    journeys: dict[str, dict[str, Content]] = field(default_factory=dict)
+    contents: dict[str, Content] = field(default_factory=dict)
+
+    def add(self, reach: int, key: str, content: Content) -> None:
+        """The last that was said holds."""
+        self.reach = max(self.reach, reach)
+        self.contents[key] = content
+
+
+@dataclass(slots=True)
+class Unkept:
+    """Of one partition: outcomes by contact, journeys by customer. `reach` is the end of the furthest batch that ever
+    published something."""
+
+    reach: int = 0
+    outcomes: dict[str, Told] = field(default_factory=dict)
+    journeys: dict[str, Told] = field(default_factory=dict)
 
     def marked(self, records: Sequence[Record], end: int) -> Sequence[Record]:
         """The records of a batch that ends at `end`, the first of them marked."""
@@ -45,15 +59,18 @@ class _Found(NamedTuple):
 async def unkept(client: LogClient, partition: int, acknowledged: int, outcomes: str, journeys: str) -> Unkept:
     """What was published in these topics by batches that reach beyond `acknowledged`."""
     found = Unkept(acknowledged)
-    for one in await _beyond(client, outcomes, partition, acknowledged, found):
-        found.outcomes.setdefault(one["contact_id"], {})[f"{one['target']}:{one['cycle']}"] = one
-    for one in await _beyond(client, journeys, partition, acknowledged, found):
-        found.journeys.setdefault(one["customer_id"], {})[one["journey_id"]] = one
+    for reach, one in await _beyond(client, outcomes, partition, acknowledged):
+        found.reach = max(found.reach, reach)
+        found.outcomes.setdefault(one["contact_id"], Told()).add(reach, f"{one['target']}:{one['cycle']}", one)
+    for reach, one in await _beyond(client, journeys, partition, acknowledged):
+        found.reach = max(found.reach, reach)
+        found.journeys.setdefault(one["customer_id"], Told()).add(reach, one["journey_id"], one)
     return found
 
 
-async def _beyond(client: LogClient, topic: str, partition: int, acknowledged: int, into: Unkept) -> list[Content]:
-    """From the end of the topic back to the last batch that reaches no further than that."""
+async def _beyond(client: LogClient, topic: str, partition: int, acknowledged: int) -> list[tuple[int, Content]]:
+    """From the end of the topic back to the last batch that reaches no further than that; each record with how far
+    its batch reaches. Reaches never fall along a topic."""
     begin, end = (await client.begin_offsets(topic))[partition], (await client.end_offsets(topic))[partition]
     found: list[_Found] = []
     while end > begin:
@@ -62,9 +79,12 @@ async def _beyond(client: LogClient, topic: str, partition: int, acknowledged: i
         if any(one.reach is not None and one.reach <= acknowledged for one in found):
             break
         end = start
-    into.reach = max([into.reach, *(one.reach for one in found if one.reach is not None)])
-    first = next((n for n, one in enumerate(found) if one.reach is not None and one.reach > acknowledged), len(found))
-    return [orjson.loads(one.value) for one in found[first:]]
+    beyond, reach = [], 0
+    for one in found:
+        reach = one.reach or reach
+        if reach > acknowledged:
+            beyond.append((reach, orjson.loads(one.value)))
+    return beyond
 
 
 async def _between(client: LogClient, topic: str, partition: int, start: int, end: int) -> list[_Found]:
