@@ -113,8 +113,6 @@ def _node(broker: str, controller: str, data: Path) -> dict[str, str]:
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
-        # Tests that kill workers wait for each session to run out: 6 s at least by default.
-        "group.min.session.timeout.ms": "1000",
         "group.min.session.timeout.ms": "1000",  # tests kill members, and wait for their sessions
         "auto.create.topics.enable": "false",
         # A killed broker is let in again only after its old session has run out: 9 s by default.
