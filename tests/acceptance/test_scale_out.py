@@ -73,11 +73,16 @@ async def test_workers_that_come_and_go_lose_nothing_and_count_nobody_twice(kafk
             await asyncio.sleep(transport("").session_timeout_seconds + 3)
             second.process.send_signal(signal.SIGCONT)
             await feeding
-            await until_all_is_handled(log, prefix)
-            open_clocks = Counter(one["ended_at"] is None for one in told.replayed().outcomes)[True]
-            assert open_clocks > 0
-            assert waiting([second, third]) == open_clocks
-            for one in (second, third):
-                assert await asyncio.to_thread(one.stop) == 0
+            # One that was stopped while it wrote ends, as it should, and is started again by whoever runs it.
+            with worker(kafka.url, prefix, tmp_path) as fourth:
+                assert await asyncio.to_thread(fourth.hears, "ready")
+                await until_all_is_handled(log, prefix)
+                alive = [one for one in (second, third, fourth) if one.process.poll() is None]
+                assert third in alive
+                open_clocks = Counter(one["ended_at"] is None for one in told.replayed().outcomes)[True]
+                assert open_clocks > 0
+                assert waiting(alive) == open_clocks
+                for one in alive:
+                    assert await asyncio.to_thread(one.stop) == 0
     await log.close()
     await check(kafka.url, prefix, told, alerting=False)
