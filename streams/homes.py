@@ -60,7 +60,7 @@ class Home:
 
     def old_seats(self, before_us: int, most: int) -> list[bytes]:
         """At most `most` contacts whose seat is older than that; they are not named again."""
-        old = []
+        old: list[bytes] = []
         while self.seats and self.seats[0][0] < before_us and len(old) < most:
             old.append(self.seats.popleft()[1])
         return old
