@@ -62,6 +62,7 @@ async def test_a_stop_has_its_limit_when_the_broker_is_silent(own_kafka: Kafka) 
     assert time.monotonic() - before < 10
 
 
+@pytest.mark.slow
 async def test_a_write_that_nobody_acknowledges_stops_the_worker_and_is_made_good_after(own_kafka: Kafka) -> None:
     seen: list[bytes] = []
     runtime = runtime_on(own_kafka, "writing", seen)
@@ -93,6 +94,7 @@ async def test_a_write_that_nobody_acknowledges_stops_the_worker_and_is_made_goo
     await second.stop()
 
 
+@pytest.mark.slow
 async def test_a_worker_outlives_a_restart_of_the_broker_while_idle(own_kafka: Kafka) -> None:
     seen: list[bytes] = []
     runtime = runtime_on(own_kafka, "outliving", seen)
