@@ -95,12 +95,17 @@ class KafkaLog:
             with translated(f"{self.url}: {topic}"):
                 reader = await self._started_reader()
                 ends = await reader.end_offsets([tp])
+                if offset >= ends[tp]:
+                    return None
                 reader.assign([tp])
                 reader.seek(tp, offset)
-                while await reader.position(tp) < ends[tp]:
-                    records = (await reader.getmany(tp, timeout_ms=1000, max_records=max_records)).get(tp)
-                    if records:
-                        return batch_of(records)
+                try:
+                    while await reader.position(tp) < ends[tp]:
+                        records = (await reader.getmany(tp, timeout_ms=1000, max_records=max_records)).get(tp)
+                        if records:
+                            return batch_of(records)
+                finally:
+                    reader.unsubscribe()  # else it waits at the end of the log, and whoever asks next waits too
         return None
 
     async def begin_offsets(self, topic: str) -> Mapping[int, int]:
