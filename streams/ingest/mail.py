@@ -92,6 +92,11 @@ def contact_id(message_id: str) -> str:
     return _bounded(f"mail:{message_id}")
 
 
+def _address(text: str | None) -> str | None:
+    """An address without what cannot be printed; None where nothing is left."""
+    return _bounded(text).strip() or None if text else None
+
+
 def _bounded(text: str) -> str:
     """An id within the limit: one that is too long is its digest."""
     clean = "".join(character for character in text if character.isprintable())
@@ -118,9 +123,9 @@ def _received(message: Message, own: str, time: datetime, sender: str) -> Readin
     automated = is_automated(message)
     subject = contact_id(root or own)
     if root is None and not automated:
-        opened = Opened(**_opening(message, own), opened_by="customer", sender=sender)
+        opened = Opened(**_opening(message, own), opened_by="customer", sender=_address(sender))
         return _events(ContactOpened(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=opened))
-    data = Received(message_id=_bounded(own), automated=automated, channel=Channel.EMAIL, sender=sender)
+    data = Received(message_id=_bounded(own), automated=automated, channel=Channel.EMAIL, sender=_address(sender))
     return _events(MessageReceived(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=data))
 
 
@@ -138,13 +143,13 @@ def _sent(message: Message, own: str, time: datetime, ours: Ours) -> Reading:
         message_id=_bounded(own),
         automated=automated,
         public=customer is not None,
-        recipient=customer,
+        recipient=_address(customer),
         channel=Channel.EMAIL,
     )
     sent = MessageSent(id=_bounded(own), source=SOURCE, time=time, subject=subject, data=data)
     if root is not None or automated:
         return _events(sent)
-    opened = Opened(**_opening(message, own), opened_by="agent", recipient=customer)
+    opened = Opened(**_opening(message, own), opened_by="agent", recipient=_address(customer))
     opening = ContactOpened(
         id=_bounded(f"{own[: ID_CHARACTERS_MAX - 40]}#opened"), source=SOURCE, time=time, subject=subject, data=opened
     )
@@ -189,8 +194,8 @@ def _bounced_data(failure: Failure, bounce: Bounce, message: Message, *, inbound
         direction="inbound" if inbound else "outbound",
         permanent=failure.permanent,
         message_id=_bounded(bounce.returned.message_id) if bounce.returned.message_id else None,
-        recipient=failure.recipient,
-        sender=sender,
+        recipient=_address(failure.recipient),
+        sender=_address(sender),
         status=failure.status,
         reason=failure.reason or None,
     )
