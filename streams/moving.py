@@ -18,7 +18,8 @@ from streams.work import Place, Work
 
 MOVED: Final = "heardback.moved"
 HOPS: Final = "heardback.hops"
-GIVEN: Final = b"given:"  # before the home of a contact that gives way to another home's
+GIVEN: Final = b"given:"  # before the home of a contact that gives way to another home's, once for each time
+ROUNDS_MAX: Final = 3
 
 
 def hops_of(place: Place) -> int:
@@ -40,12 +41,12 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
     if value is None:
         return
     told, _, body = value.partition(b"\n")
-    home = told.removeprefix(GIVEN).decode()
-    came = decode_body(body, home)
+    given = told.count(GIVEN)
+    came = decode_body(body, told.replace(GIVEN, b"").decode())
     name = came.name
     state = desk.state(name, work)
-    if state is not None and state.moved_to is not None and told.startswith(GIVEN):
-        record = Record(key=home.encode(), value=value, headers=[(MOVED, b"1")])
+    if given and state is not None and state.moved_to is not None and _goes_on(given, state.moved_to, desk, work):
+        record = Record(key=came.home.encode(), value=GIVEN + value, headers=[(MOVED, b"1")])
         work.forwarded[desk.partition_of(state.moved_to)].append(record)
         return  # it gives way to a contact that has moved on itself
     if state is None or state.moved_to is not None:
@@ -55,6 +56,12 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
     work.touched.setdefault(name, [])
     work.woken.add(name)
     work.journeying.add(came.home)
+
+
+def _goes_on(given: int, moved_to: str, desk: Desk, work: Work) -> bool:
+    """Whether a contact follows the one that it gives way to. Two homes that each gave way to the other would send
+    theirs round for ever: after some rounds the partition of the lower number keeps what comes."""
+    return given < ROUNDS_MAX or work.partition > desk.partition_of(moved_to)
 
 
 def _unite(state: ContactState, came: ContactState) -> bool:
