@@ -12,6 +12,8 @@ needs=(
   "mvn:maven:kafka"
   "prometheus:prometheus:prometheus"
   "prometheus-alertmanager:prometheus-alertmanager:alertmanager"
+  "psql:postgresql:postgresql"
+  "chromium:chromium:chromium"
 )
 
 missing_packages() {
