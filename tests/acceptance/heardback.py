@@ -243,7 +243,7 @@ def event(kind: str = "contact.opened", subject: str = "T-1", **data: Any) -> di
     }
 
 
-def eventually(found: Callable[[], Any], *, seconds: float = 20, what: str) -> Any:
+def eventually(found: Callable[[], Any], *, seconds: float = 60, what: str) -> Any:
     """Waits until `found()` is true and returns it."""
     last: list[Any] = []
 

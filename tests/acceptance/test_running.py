@@ -144,7 +144,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         assert heardback.alive, "it waits for the request in hand"
         began = time.monotonic()
         assert heardback.told_to_end() == 1
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5, "at once: an orderly end may take 9.5 s"
 
 
 def test_a_request_that_never_ends_does_not_hold_up_the_end(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_its_log_is_one_json_object_a_line_without_words_or_addresses_of_custome
         configuration = SOON.replace("alerts:\n", f"alerts:\n  receivers: [{hook}]\n")
         with Heardback(tmp_path, configuration=configuration, options=["--customers", str(customers)]) as heardback:
             _speak_of_marked(heardback)
-            receiver.wait(lambda requests: requests, seconds=20)
+            receiver.wait(lambda requests: requests, seconds=60)
             assert heardback.told_to_end() == 0
     lines = heardback.said().splitlines()
     for line in lines:

@@ -36,7 +36,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Heardback]:
         append(heardback.broker, "contact-events", [Record(key=b"c-1", value=b"broken")])
         with heardback:
             assert heardback.post(_everything())[0] == 202
-            receiver.wait(lambda requests: requests, seconds=30)
+            receiver.wait(lambda requests: requests, seconds=60)
             eventually(lambda: _names(heardback.metrics()) >= PROMISED, what="every metric")
             yield heardback
 

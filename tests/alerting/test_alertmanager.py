@@ -22,7 +22,7 @@ from tests.servers.receiver import Answer, Receiver, Stall
 pytestmark = pytest.mark.alertmanager
 
 
-async def until(true: Callable[[], object], seconds: float = 15) -> None:
+async def until(true: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(true):  # a server tells nobody
             await asyncio.sleep(0.1)

@@ -33,7 +33,7 @@ def settings() -> TransportSettings:
     )  # fmt: skip
 
 
-async def until(true: Callable[[], object], seconds: float = 30) -> None:
+async def until(true: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # what is waited for tells nobody
             await asyncio.sleep(0.02)
@@ -47,10 +47,10 @@ async def test_a_page_is_told_and_its_end(kafka: Kafka, settings: TransportSetti
     spec = alerts_spec(webhook(hook.url))
     async with worker(kafka.url, spec, settings=settings) as found:
         await found.publish(overdue())
-        await hook.arrived(lambda _: len(pages(hook)) == 1, seconds=30)
+        await hook.arrived(lambda _: len(pages(hook)) == 1, seconds=60)
     async with worker(kafka.url, spec, settings=settings) as found:
         await found.publish(ended(2))
-        await hook.arrived(lambda _: len(pages(hook)) == 2, seconds=30)
+        await hook.arrived(lambda _: len(pages(hook)) == 2, seconds=60)
         await asyncio.sleep(0.5)
     assert pages(hook) == [("breach", "firing", "page"), ("breach", "resolved", "page")]
 
@@ -65,11 +65,11 @@ async def test_workers_that_come_and_go_tell_each_page_and_its_end_once(
             await until(lambda: first.alerting.live and second.alerting.live)
             assert first.alerting.live.isdisjoint(second.alerting.live)
             await second.publish(*(contact(number, overdue, 1) for number in range(40, 60)))
-            await hook.arrived(lambda _: len(_last(hook)) == 60, seconds=30)
+            await hook.arrived(lambda _: len(_last(hook)) == 60, seconds=60)
             await second.publish(*(contact(number, ended, 2) for number in range(0, 40, 2)))
         await first.publish(*(contact(number, ended, 2) for number in range(1, 60, 2)))
         await until(lambda: first.alerting.live == frozenset(range(4)))
-        await hook.arrived(lambda _: sum(_last(hook).values()) == 10, seconds=30)
+        await hook.arrived(lambda _: sum(_last(hook).values()) == 10, seconds=60)
         await asyncio.sleep(1)
     assert len(pages(hook)) == 60 + 50
     assert [name for name, firing in _last(hook).items() if firing] == [f"T-{n}" for n in range(40, 60, 2)]

@@ -191,7 +191,7 @@ def test_killed_at_random_instants_the_real_alertmanager_notifies_each_page_and_
         firing = {alert["labels"]["contact_id"] for alert in alertmanager.alerts()}
         return {n for n in firing if n.startswith("killed-am-")} == {f"killed-am-{n}" for n in range(20) if not ends(n)}
 
-    wait_until(only_those_who_wait, seconds=20, what="only those who wait fire")
+    wait_until(only_those_who_wait, seconds=60, what="only those who wait fire")
     time.sleep(2)  # what is over is notified within its group's interval
     worker.kill()
     for name, found in told().items():

@@ -46,7 +46,7 @@ def hook() -> Iterator[Receiver]:
         yield receiver
 
 
-async def until(true: Callable[[], object], seconds: float = 10) -> None:
+async def until(true: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # what is waited for tells nobody
             await asyncio.sleep(0.01)
@@ -371,11 +371,11 @@ async def test_a_thousand_breaches_at_once_are_told_each_once(url: str, hook: Re
     records = [overdue(contact_id=f"T-{n}", outcome_id=f"o-{n}", customer_id=f"c-{n % 100}") for n in range(1000)]
     async with worker(url, alerts_spec(webhook(hook.url))) as found:
         await found.publish(*records)
-        await hook.arrived(lambda requests: len(requests) >= 1000, seconds=20)
+        await hook.arrived(lambda requests: len(requests) >= 1000, seconds=60)
         await quiet(found)
         assert len(hook.requests) == 1000
         await found.publish(*[{**ended(2), **{name: record[name] for name in names}} for record in records])
-        await hook.arrived(lambda requests: len(requests) >= 2000, seconds=20)
+        await hook.arrived(lambda requests: len(requests) >= 2000, seconds=60)
         await quiet(found)
         assert len(hook.requests) == 2000
 

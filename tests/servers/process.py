@@ -80,7 +80,7 @@ class ServerProcess(abc.ABC):
     an event loop must go on meanwhile.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], *, log: Path, start_seconds: float = 30) -> None:
+    def __init__(self, name: str, argv: Sequence[str], *, log: Path, start_seconds: float = 90) -> None:
         """`start_seconds` bounds how long it may take to become ready."""
         self.name = name
         self.log = log

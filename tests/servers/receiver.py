@@ -126,12 +126,12 @@ class Receiver:
         """Empties the record."""
         self._requests.clear()
 
-    def wait(self, until: Callable[[list[Request]], object], *, seconds: float = 10) -> list[Request]:
+    def wait(self, until: Callable[[list[Request]], object], *, seconds: float = 60) -> list[Request]:
         """Blocks until `until(requests)` is true and returns all requests; raises `ServerError` after `seconds`."""
         wait_until(lambda: bool(until(self.requests)), seconds=seconds, what=f"requests at {self.url} as expected")
         return self.requests
 
-    async def arrived(self, until: Callable[[list[Request]], object], *, seconds: float = 10) -> list[Request]:
+    async def arrived(self, until: Callable[[list[Request]], object], *, seconds: float = 60) -> list[Request]:
         """`wait` for a test whose sender runs in the same event loop."""
         return await asyncio.to_thread(self.wait, until, seconds=seconds)
 

@@ -28,17 +28,17 @@ def notified(server: Alertmanager, name: str) -> list[str]:
 def test_an_alert_sent_twice_is_held_and_notified_once_and_its_end_once(alertmanager: Alertmanager) -> None:
     fire(alertmanager, "Waiting")
     fire(alertmanager, "Waiting")
-    wait_until(lambda: notified(alertmanager, "Waiting") == ["firing"], seconds=10, what="notified")
+    wait_until(lambda: notified(alertmanager, "Waiting") == ["firing"], seconds=60, what="notified")
     assert "Waiting" in [alert["labels"]["alertname"] for alert in alertmanager.alerts()]
     fire(alertmanager, "Waiting", over=True)
-    wait_until(lambda: notified(alertmanager, "Waiting") == ["firing", "resolved"], seconds=10, what="end notified")
+    wait_until(lambda: notified(alertmanager, "Waiting") == ["firing", "resolved"], seconds=60, what="end notified")
     assert "Waiting" not in [alert["labels"]["alertname"] for alert in alertmanager.alerts()]
 
 
 def test_alerts_sent_together_are_notified_apart(alertmanager: Alertmanager) -> None:
     for name in ("First", "Second"):
         fire(alertmanager, name)
-    wait_until(lambda: notified(alertmanager, "Second") == ["firing"], seconds=10, what="notified")
+    wait_until(lambda: notified(alertmanager, "Second") == ["firing"], seconds=60, what="notified")
     assert {len(request.json()["alerts"]) for request in alertmanager.pages.accepted} == {1}
 
 
@@ -59,7 +59,7 @@ def test_amtool_accepts_a_right_configuration_and_names_what_is_wrong(tmp_path: 
 def test_an_alertmanager_that_was_away_comes_back_empty_on_its_address(tmp_path: Path, end: str) -> None:
     with Alertmanager(tmp_path) as own:
         fire(own, "Forgotten")
-        wait_until(lambda: notified(own, "Forgotten") == ["firing"], seconds=10, what="notified")
+        wait_until(lambda: notified(own, "Forgotten") == ["firing"], seconds=60, what="notified")
         getattr(own, end)()
         with pytest.raises(OSError, match="refused"):
             own.alerts()

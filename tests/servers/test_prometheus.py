@@ -84,7 +84,7 @@ def test_a_page_that_is_not_metrics_is_a_named_scrape_failure(prometheus: Promet
 def test_a_rule_fires(prometheus: Prometheus, exporter: Receiver, rules: Path) -> None:
     prometheus.scrape(address(exporter))
     prometheus.evaluate(rules)
-    wait_until(lambda: bool(prometheus.alerts()), seconds=10, what="the rule fires")
+    wait_until(lambda: bool(prometheus.alerts()), seconds=60, what="the rule fires")
     [alert] = prometheus.alerts()
     assert alert["labels"] == {"alertname": "TooFewAnswers", "severity": "page"}
 
@@ -93,7 +93,7 @@ def test_a_rule_fires(prometheus: Prometheus, exporter: Receiver, rules: Path) -
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_prometheus_comes_back_with_its_data(tmp_path: Path, exporter: Receiver, end: str) -> None:
     with Prometheus(tmp_path, targets=[address(exporter)]) as own:
-        wait_until(lambda: bool(own.query("answers_total")), seconds=15, what="scraped")
+        wait_until(lambda: bool(own.query("answers_total")), seconds=60, what="scraped")
         getattr(own, end)()
         exporter.stop()
         own.start()

@@ -64,7 +64,7 @@ async def log(broker: Broker) -> AsyncIterator[LogClient]:
     await client.close()
 
 
-async def eventually(true: Callable[[], bool], *, seconds: float = 15.0, what: str = "it") -> None:
+async def eventually(true: Callable[[], bool], *, seconds: float = 60.0, what: str = "it") -> None:
     """Waits until something holds."""
     try:
         async with asyncio.timeout(seconds):

@@ -75,7 +75,7 @@ async def counted(broker: Broker) -> dict[bytes, int]:
     await runtime.wait_ready()
     ends = await runtime.client.end_offsets(broker.name("contact-events"))
     await eventually(
-        lambda: {row.partition: row.finished for row in runtime.progress()} == dict(ends), seconds=30, what="the end"
+        lambda: {row.partition: row.finished for row in runtime.progress()} == dict(ends), seconds=90, what="the end"
     )
     found = {key: count_of(state) for p in range(PARTITIONS) for key, state in table.partition(p).items()}
     await runtime.stop()
@@ -146,7 +146,7 @@ async def test_partitions_of_a_killed_worker_go_to_the_other_and_a_stopped_worke
             # 1: it was stopped in the middle of a write that nobody acknowledged, and ends, as it should
             for running, statuses in ((second, (0, 1)), (third, (0,))):
                 running.signal(signal.SIGTERM)
-                assert await asyncio.to_thread(running.process.wait, 15) in statuses
+                assert await asyncio.to_thread(running.process.wait, 60) in statuses
     await check(broker, {})
 
 
