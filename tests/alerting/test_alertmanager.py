@@ -102,12 +102,12 @@ async def test_a_replica_that_forgot_everything_hears_it_again(url: str, tmp_pat
 
 async def test_an_alert_that_nobody_repeats_ends_by_itself(url: str, tmp_path: Path) -> None:
     with Alertmanager(tmp_path / "own") as own:
-        async with worker(url, alerts_spec(manager(own.url)), pace=Pace(resend_seconds=0.4)) as found:
+        async with worker(url, alerts_spec(manager(own.url)), pace=Pace(resend_seconds=1)) as found:
             await found.publish(overdue(contact_id="AM-4"))
             await until(lambda: firing(own, "AM-4"))
-            await asyncio.sleep(2.5)
+            await asyncio.sleep(6)
             assert firing(own, "AM-4") == ["breach"]
-        await until(lambda: firing(own, "AM-4") == [], seconds=6)
+        await until(lambda: firing(own, "AM-4") == [], seconds=30)
 
 
 async def test_every_replica_is_told_and_a_dead_one_holds_nothing_up(url: str, alertmanager: Alertmanager) -> None:
@@ -116,10 +116,10 @@ async def test_every_replica_is_told_and_a_dead_one_holds_nothing_up(url: str, a
         gone.stop()
         async with worker(url, alerts_spec(manager(gone.url, dead.url, alertmanager.url))) as found:
             await found.publish(overdue(contact_id="AM-5"))
-            await until(lambda: firing(alertmanager, "AM-5"), seconds=5)
+            await until(lambda: firing(alertmanager, "AM-5"), seconds=30)
             await dead.arrived(lambda requests: requests)
             await found.publish(ended(2, contact_id="AM-5"))
-            await until(lambda: firing(alertmanager, "AM-5") == [], seconds=8)
+            await until(lambda: firing(alertmanager, "AM-5") == [], seconds=30)
         dead.always(Answer())
     assert [status for _, status, _ in notified(alertmanager, "AM-5")] == ["firing", "resolved"]
 

@@ -105,7 +105,7 @@ async def test_those_who_open_the_same_path_share_one_log_and_are_woken_at_once(
     before = time.monotonic()
     await writer.append("plain", {1: [Record(key=None, value=b"now")]})
     assert (await waiting).values[0] == b"now"
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 2
     await follower.aclose()
     await writer.close()
     assert await reader.read("plain", 1, 0) is not None
