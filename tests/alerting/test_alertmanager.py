@@ -114,7 +114,9 @@ async def test_every_replica_is_told_and_a_dead_one_holds_nothing_up(url: str, a
     with Receiver() as dead, Receiver() as gone:
         dead.always(Stall())
         gone.stop()
-        async with worker(url, alerts_spec(manager(gone.url, dead.url, alertmanager.url))) as found:
+        async with worker(
+            url, alerts_spec(manager(gone.url, dead.url, alertmanager.url, timeout_seconds=60.0))
+        ) as found:
             await found.publish(overdue(contact_id="AM-5"))
             await until(lambda: firing(alertmanager, "AM-5"), seconds=30)
             await dead.arrived(lambda requests: requests)
