@@ -190,11 +190,13 @@ def _publish(key: str, content: Content, says: str, state: ContactState, desk: D
     state.published[key] = Published(revision, says, content["verdict"], ended)
     record = {"outcome_id": content["outcome_id"], "revision": revision, **content}
     work.outcomes.append(Record(key=content["customer_id"].encode(), value=orjson.dumps(record)))
-    if ended or content["verdict"] != "open":
+    if last is None or ended or content["verdict"] != "open":
         work.heard.append(lambda: _hear(content, last, desk))
 
 
 def _hear(content: Content, last: Published | None, desk: Desk) -> None:
+    if last is None:
+        desk.metrics.started(content)
     had_ended = last is not None and last.ended
     desk.metrics.outcome(content, last_verdict=last.verdict if last else None, had_ended=had_ended)
     closed = content["silently_closed"] and content["target"] in ("first_response", "next_response")

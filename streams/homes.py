@@ -69,7 +69,9 @@ class Home:
         """Every clock that runs here."""
         for header in list(self.headers.values()):
             for clock in header.running:
-                yield Waiting(clock.target, clock.state, clock.tier, header.home, clock.since_us)
+                yield Waiting(
+                    clock.target, clock.state, clock.tier, header.home, clock.since_us, clock.channel, clock.due_us
+                )
 
 
 class Homes(dict[int, Home]):

@@ -1,8 +1,10 @@
 """Every public metric of `streams` (CONTRACT.md section 7): names, labels, and a method for what happened.
 
 Labels are bounded whatever customers, tiers and policies there are: the first values of a label keep their
-name, the rest is `other`. Only `responsiveness_worst_wait_seconds` names customers, the worst few. Metrics
-of alerts and their delivery belong to `alerting.metrics`; truth by customer belongs to the facts store.
+name, the rest is `other`. Only `responsiveness_worst_wait_seconds` names customers, the worst few. Counters whose
+labels are known are 0 before the first time, so that the first time is an increase too. Metrics of alerts and their
+delivery belong to `alerting.metrics`; truth by customer belongs to the facts store; what to look at and when to be
+woken is in `deploy/grafana` and `deploy/prometheus`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import heapq
 import platform
 import time
+from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,10 +25,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from schemas.events import EVENT_TYPES
+from schemas.events import EVENT_TYPES, Channel
+from schemas.refusals import Reason
 
 LABEL_VALUES_MAX: Final = 50
 WAITING_CACHED_SECONDS: Final = 5.0
+DUE_SOON_SECONDS: Final = 3_600.0
 NONE: Final = "none"
 OTHER: Final = "other"
 UNKNOWN_TYPE: Final = "unknown"
@@ -51,18 +56,22 @@ EventResult = Literal["taken", "duplicate", "refused", "forwarded", "woken", "st
 State = Literal["ok", "at_risk", "overdue"]
 
 
-_Key = tuple[str, str, str | None]
+_Key = tuple[str, State, str | None, str]
+_BADNESS: Final[dict[State, int]] = {"ok": 0, "at_risk": 1, "overdue": 2}
 _NEVER_US: Final = 1 << 63
 
 
 class Waiting(NamedTuple):
-    """One running clock. `since_us`: microseconds since 1970 at which the customer began to wait."""
+    """One running clock. `since_us`: microseconds since 1970 at which the customer began to wait; `due_us`: until
+    when they were promised not to, None while paused."""
 
     target: str
     state: State
     tier: str | None
     customer_id: str
     since_us: int
+    channel: str = Channel.OTHER
+    due_us: int | None = None
 
 
 class Lag(Protocol):
@@ -100,8 +109,9 @@ class Metrics:
         Info("responsiveness_build", "Which heardback runs here.", registry=registry).info(built)
         self._waiting = _WaitingNow(worst_customers, self._tier, now, monotonic)
         self._lags = _LagNow()
-        registry.register(self._waiting)
-        registry.register(self._lags)
+        self._readiness = _ReadyNow()
+        for collector in (self._waiting, self._lags, self._readiness):
+            registry.register(collector)
 
     def _declare_counters(self, registry: CollectorRegistry) -> None:
         def counter(name: str, about: str, *labels: str) -> Callable[..., Counter]:
@@ -119,6 +129,13 @@ class Metrics:
         self._uncovered = counter("uncovered", "Clocks that no policy covers: nothing is promised.", "channel", "tier")
         self._events = counter("events", "Records read, by what became of them.", "type", "result")
         self._refused = counter("refused", "Records refused, by reason.", "reason")
+        for direction in ("inbound", "outbound"):
+            for permanent in ("true", "false"):
+                self._bounces(direction, permanent)
+        for channel in Channel:
+            self._dead_ends(channel)
+        for reason in Reason:
+            self._refused(reason)
 
     def _declare_histograms(self, registry: CollectorRegistry) -> None:
         response = Histogram(
@@ -141,16 +158,26 @@ class Metrics:
         *,
         waiting: Callable[[], Iterable[Waiting]] | None = None,
         progress: Callable[[], Iterable[Lag]] | None = None,
+        ready: Callable[[], bool] | None = None,
     ) -> None:
         """Has gauges computed from these at each scrape; those of waiting at most every 5 seconds."""
         if waiting is not None:
             self._waiting.watch(waiting)
         if progress is not None:
             self._lags.source = progress
+        if ready is not None:
+            self._readiness.source = ready
 
     def opened(self, channel: str, tier: str | None, count: int = 1) -> None:
         """A customer opened a contact."""
         self._opened(channel, self._tier(tier)).inc(count)
+
+    def started(self, content: Mapping[str, Any]) -> None:
+        """The first revision of an outcome was published: its verdict, and a silent close, will be counted from 0."""
+        policy = self._policy(content["policy"])
+        for verdict in ("kept", "broken"):
+            self._outcomes(policy, content["target"], verdict, content["channel"], self._tier(content["tier"]))
+        self._silent_closes(policy)
 
     def outcome(self, content: Mapping[str, Any], *, last_verdict: str | None, had_ended: bool) -> None:
         """A revision of an outcome (CONTRACT.md section 5) was published. `last_verdict` and `had_ended` are
@@ -214,28 +241,37 @@ class _Bounded:
 
 
 class _Summary(NamedTuple):
-    """By target, state and tier: how many, and since when the oldest waits; since when the worst customers do."""
+    """By target, state, tier and channel: how many clocks run, how many of them are due soon, and since when the
+    oldest waits. By state and tier: how many customers wait for an answer. Since when the worst of them do."""
 
     counts: dict[_Key, int]
+    due_soon: dict[_Key, int]
     oldest_us: dict[_Key, int]
+    customers: Counted[tuple[State, str | None]]
     worst_us: list[tuple[str, int]]
 
 
-def _summary(waiting: Iterable[Waiting], worst_customers: int) -> _Summary:
-    """In one pass, without detours: there may be hundreds of thousands."""
+def _summary(waiting: Iterable[Waiting], worst_customers: int, soon_us: int) -> _Summary:
+    """In one pass, without detours: there may be hundreds of thousands. `soon_us`: what is due by then is due soon."""
     counts: dict[_Key, int] = {}
+    due_soon: dict[_Key, int] = {}
     oldest_us: dict[_Key, int] = {}
     customer_us: dict[str, int] = {}
-    for target, state, tier, customer_id, since_us in waiting:
-        key = target, state, tier
+    stands: dict[str, tuple[State, str | None]] = {}
+    for target, state, tier, customer_id, since_us, channel, due_us in waiting:
+        key = target, state, tier, channel
         counts[key] = counts.get(key, 0) + 1
+        if due_us is not None and due_us <= soon_us and state != "overdue":
+            due_soon[key] = due_soon.get(key, 0) + 1
         if target in OWED_AN_ANSWER:
             if since_us < oldest_us.get(key, _NEVER_US):
                 oldest_us[key] = since_us
             if since_us < customer_us.get(customer_id, _NEVER_US):
                 customer_us[customer_id] = since_us
+            if customer_id not in stands or _BADNESS[state] > _BADNESS[stands[customer_id][0]]:
+                stands[customer_id] = state, tier
     worst = heapq.nsmallest(worst_customers, customer_us.items(), key=lambda item: (item[1], item[0]))
-    return _Summary(counts, oldest_us, worst)
+    return _Summary(counts, due_soon, oldest_us, Counted(stands.values()), worst)
 
 
 class _WaitingNow(Collector):
@@ -250,8 +286,7 @@ class _WaitingNow(Collector):
         self._now = now
         self._monotonic = monotonic
         self._cached: tuple[float, _Summary] | None = None
-        self._seen: set[tuple[str, str, str]] = set()
-        self._seen_tiers: set[str] = set()
+        self._seen: dict[str, set[tuple[str, ...]]] = {}
 
     def watch(self, source: Callable[[], Iterable[Waiting]]) -> None:
         """Who waits is asked here from now on."""
@@ -259,34 +294,49 @@ class _WaitingNow(Collector):
 
     def describe(self) -> list[GaugeMetricFamily]:
         """The families without samples: registering must not look at who waits."""
-        return list(_waiting_families())
+        return list(_waiting_families().values())
 
     def collect(self) -> list[GaugeMetricFamily]:
         """The families as of now."""
-        summary, now_us = self._summarised(), round(self._now().timestamp() * 1e6)
-        contacts, oldest, worst = _waiting_families()
-        counts = dict.fromkeys(self._seen, 0)
-        for (target, state, tier), count in summary.counts.items():
-            key = target, state, self._tier(tier)
-            counts[key] = counts.get(key, 0) + count
-        waits = dict.fromkeys(self._seen_tiers, 0.0)
-        for (_, _, tier), since_us in summary.oldest_us.items():
-            label = self._tier(tier)
-            waits[label] = max(waits.get(label, 0.0), _seconds(since_us, now_us))
-        self._seen.update(counts)
-        self._seen_tiers.update(waits)
-        for labels, count in sorted(counts.items()):
-            contacts.add_metric(labels, count)
-        for label, seconds in sorted(waits.items()):
-            oldest.add_metric((label,), seconds)
+        now_us = round(self._now().timestamp() * 1e6)
+        summary = self._summarised(now_us + round(DUE_SOON_SECONDS * 1e6))
+        contacts: Counted[tuple[str, ...]] = Counted()
+        by_channel: Counted[tuple[str, ...]] = Counted()
+        due_soon: Counted[tuple[str, ...]] = Counted()
+        customers: Counted[tuple[str, ...]] = Counted()
+        oldest: dict[tuple[str, ...], float] = {}
+        for (target, state, tier, channel), count in summary.counts.items():
+            contacts[target, state, self._tier(tier)] += count
+            by_channel[target, state, channel] += count
+            due_soon[target, self._tier(tier)] += 0
+        for (target, _, tier, _), count in summary.due_soon.items():
+            due_soon[target, self._tier(tier)] += count
+        for (state, tier), count in summary.customers.items():
+            customers[state, self._tier(tier)] += count
+        for (_, _, tier, _), since_us in summary.oldest_us.items():
+            label = (self._tier(tier),)
+            oldest[label] = max(oldest.get(label, 0.0), _seconds(since_us, now_us))
+        found: dict[str, Mapping[tuple[str, ...], float]] = {
+            "contacts": contacts, "channel_contacts": by_channel, "due_soon": due_soon, "customers": customers,
+            "oldest": oldest,
+        }  # fmt: skip
+        families = _waiting_families()
+        for name, values in found.items():
+            self._fill(families[name], name, values)
         for customer_id, since_us in summary.worst_us:
-            worst.add_metric((customer_id,), _seconds(since_us, now_us))
-        return [contacts, oldest, worst]
+            families["worst"].add_metric((customer_id,), _seconds(since_us, now_us))
+        return list(families.values())
 
-    def _summarised(self) -> _Summary:
+    def _fill(self, family: GaugeMetricFamily, name: str, values: Mapping[tuple[str, ...], float]) -> None:
+        seen = self._seen.setdefault(name, set())
+        seen.update(values)
+        for labels in sorted(seen):
+            family.add_metric(labels, values.get(labels, 0))
+
+    def _summarised(self, soon_us: int) -> _Summary:
         at = self._monotonic()
         if self._cached is None or at - self._cached[0] >= WAITING_CACHED_SECONDS:
-            self._cached = at, _summary(self._source(), self._worst_customers)
+            self._cached = at, _summary(self._source(), self._worst_customers, soon_us)
         return self._cached[1]
 
 
@@ -294,24 +344,61 @@ def _seconds(since_us: int, now_us: int) -> float:
     return max(0.0, (now_us - since_us) / 1e6)
 
 
-def _waiting_families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
-    return (
-        GaugeMetricFamily(
+def _waiting_families() -> dict[str, GaugeMetricFamily]:
+    return {
+        "contacts": GaugeMetricFamily(
             "responsiveness_waiting_contacts",
             "Running clocks of contacts, by how they stand.",
             labels=("target", "state", "tier"),
         ),
-        GaugeMetricFamily(
+        "channel_contacts": GaugeMetricFamily(
+            "responsiveness_waiting_channel_contacts",
+            "Running clocks of contacts, by how they stand and the channel of the contact.",
+            labels=("target", "state", "channel"),
+        ),
+        "due_soon": GaugeMetricFamily(
+            "responsiveness_due_soon_contacts",
+            "Running clocks whose promise ends within the next hour.",
+            labels=("target", "tier"),
+        ),
+        "customers": GaugeMetricFamily(
+            "responsiveness_waiting_customers",
+            "Customers who wait for an answer, each once, by the worst of their clocks.",
+            labels=("state", "tier"),
+        ),
+        "oldest": GaugeMetricFamily(
             "responsiveness_oldest_wait_seconds",
             "How long the customer of a tier has waited who has waited longest for an answer; 0 if nobody waits.",
             labels=("tier",),
         ),
-        GaugeMetricFamily(
+        "worst": GaugeMetricFamily(
             "responsiveness_worst_wait_seconds",
             "The customers who have waited longest for an answer, the worst few alone.",
             labels=("customer_id",),
         ),
-    )
+    }
+
+
+class _ReadyNow(Collector):
+    """Whether this process does its work now, or still starts or recovers. Nothing while nobody says."""
+
+    def __init__(self) -> None:
+        self.source: Callable[[], bool] | None = None
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """The family without samples."""
+        return [_ready_family()]
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """1 or 0, as `/readyz` would answer."""
+        family = _ready_family()
+        if self.source is not None:
+            family.add_metric((), float(self.source()))
+        return [family]
+
+
+def _ready_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily("responsiveness_ready", "Whether every partition of this process is ready: 1 or 0.")
 
 
 class _LagNow(Collector):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import orjson
 
@@ -25,38 +25,46 @@ _CODE_OF: Final = {kind: code for code, kind in enumerate(_CODES)}
 FACT_OVERHEAD_BYTES: Final = 40
 ENCODED_OVERHEAD_BYTES: Final = 28  # of a fact as `encode_body` writes it: brackets, commas, quotes, instant, code
 State = Literal["ok", "at_risk", "overdue"]
+OTHER_CHANNEL: Final = "other"
+_Instant = TypeVar("_Instant", int, int | None)
 _STATES: Final[dict[str, State]] = {"at_risk": "at_risk", "overdue": "overdue", "escalated": "overdue"}
 
 
-Kind = tuple[str, State, str | None]
+Kind = tuple[str, State, str | None, str]
 
 
 class Running(NamedTuple):
-    """A clock that runs, as gauges count it; `state` is ok, at_risk or overdue."""
+    """A clock that runs, as gauges count it; `state` is ok, at_risk or overdue, `due_us` None while paused."""
 
     target: str
     state: State
     tier: str | None
+    channel: str
     since_us: int
+    due_us: int | None
 
 
 class Header(NamedTuple):
     """What an index knows of a contact: the customer in whose home it lives, the next instant to look
-    again, whether merges or links tie it to others, and its clocks that run: what each is counted as, and
-    since when (one instant where it is the same for all). There are hundreds of thousands of these."""
+    again, whether merges or links tie it to others, and its clocks that run: what each is counted as, since
+    when and until when promised (one instant where it is the same for all). There are hundreds of thousands
+    of these."""
 
     home: str
     wake_us: int | None
     entangled: bool
     kinds: tuple[Kind, ...]
     since_us: int | tuple[int, ...]
+    due_us: int | tuple[int | None, ...] | None
 
     @property
     def running(self) -> tuple[Running, ...]:
         """The clocks that run."""
-        since_us = self.since_us
-        each = repeat(since_us) if isinstance(since_us, int) else since_us
-        return tuple(Running(*kind, at_us) for kind, at_us in zip(self.kinds, each, strict=False))
+        since, due = self.since_us, self.due_us
+        each_since = since if isinstance(since, tuple) else repeat(since)
+        each_due = due if isinstance(due, tuple) else repeat(due)
+        instants = zip(each_since, each_due, strict=False)
+        return tuple(Running(*kind, *at) for kind, at in zip(self.kinds, instants, strict=False))
 
 
 @dataclass(slots=True)
@@ -103,7 +111,10 @@ def too_large(bytes_max: int) -> Refusal:
 def encode_contact(state: ContactState, wake_us: int | None, clocks: Iterable[Clock]) -> bytes:
     """The value of table `contacts`."""
     entangled = ties(state.contact.facts)
-    running = [list(running_of(clock)) for clock in clocks if clock.ended_us is None]
+    running = [
+        [now.target, now.state, now.tier, now.since_us, now.channel, now.due_us]
+        for now in (running_of(clock) for clock in clocks if clock.ended_us is None)
+    ]
     return orjson.dumps([state.home, wake_us, entangled, running]) + b"\n" + encode_body(state)
 
 
@@ -137,8 +148,13 @@ def decode_header(value: bytes) -> Header:
     """What the index needs of a value of table `contacts`."""
     home, wake_us, entangled, running = orjson.loads(value[: value.index(b"\n")])
     since = tuple(clock[3] for clock in running)
-    kinds = _kinds(tuple((target, state, tier) for target, state, tier, _ in running))
-    return Header(home, wake_us, entangled, kinds, since[0] if len(set(since)) == 1 else since)
+    due = tuple(clock[5] if len(clock) > 5 else None for clock in running)  # None, other: written before they were kept
+    kinds = _kinds(tuple((*clock[:3], clock[4] if len(clock) > 4 else OTHER_CHANNEL) for clock in running))
+    return Header(home, wake_us, entangled, kinds, _one_or_each(since), _one_or_each(due))
+
+
+def _one_or_each(instants: tuple[_Instant, ...]) -> _Instant | tuple[_Instant, ...]:
+    return instants[0] if len(set(instants)) == 1 else instants
 
 
 @lru_cache(maxsize=4_096)
@@ -177,7 +193,8 @@ def _fact(at_us: int, code: int, source: str, event_id: str, data: dict[str, Any
 def running_of(clock: Clock) -> Running:
     """A running clock as gauges count it."""
     state: State = _STATES.get(clock.stage, "ok")
-    return Running(clock.target, state, clock.attributes.tier, clock.started_us)
+    attributes = clock.attributes
+    return Running(clock.target, state, attributes.tier, attributes.channel, clock.started_us, clock.due_us)
 
 
 class JourneyState(NamedTuple):

@@ -100,6 +100,7 @@ class System:
             now=now,
             monotonic=lambda: now().timestamp(),
         )
+        metrics.watch(ready=lambda: not self._ready().reasons)
         if STREAMS in self.roles:
             self.streams = Streams(
                 place.broker_url,

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.refusals import Reason
 from streams.gateway import Listen, Server, create_http
-from streams.metrics import LABEL_VALUES_MAX, Metrics, Waiting, render
+from streams.metrics import LABEL_VALUES_MAX, Metrics, State, Waiting, render
 from tests.servers.prometheus import Prometheus, check_metrics
 from tests.streams.gateway.conftest import Pipeline
 
@@ -25,6 +25,9 @@ CONTRACT = {
     "responsiveness_outcomes_total": {"policy", "target", "verdict", "channel", "tier"},
     "responsiveness_response_seconds_count": {"target", "channel", "tier"},
     "responsiveness_waiting_contacts": {"target", "state", "tier"},
+    "responsiveness_waiting_channel_contacts": {"target", "state", "channel"},
+    "responsiveness_waiting_customers": {"state", "tier"},
+    "responsiveness_due_soon_contacts": {"target", "tier"},
     "responsiveness_oldest_wait_seconds": {"tier"},
     "responsiveness_bounces_total": {"direction", "permanent"},
     "responsiveness_dead_ends_total": {"channel"},
@@ -35,6 +38,7 @@ CONTRACT = {
     "responsiveness_lag_seconds": {"partition"},
     "responsiveness_deadline_delay_seconds_count": set(),
     "responsiveness_worst_wait_seconds": {"customer_id"},
+    "responsiveness_ready": set(),
     "responsiveness_build_info": {"version", "python_version"},
 }
 
@@ -110,6 +114,7 @@ def everything_happens(metrics: Metrics) -> None:
     metrics.watch(
         waiting=lambda: [Waiting("first_response", "overdue", "gold", "c-17", START_US - 60_000_000)],
         progress=lambda: [Partition(0, 0.5)],
+        ready=lambda: True,
     )
 
 
@@ -179,8 +184,8 @@ def test_tiers_beyond_the_bound_are_other_wherever_they_appear(desk: Desk) -> No
         desk.metrics.opened("email", f"tier-{number}")
     assert len(desk.series("responsiveness_contacts_opened_total")) == LABEL_VALUES_MAX + 1
     assert desk.value("contacts_opened_total", channel="email", tier="other") == 30
-    waits = [Waiting("first_response", "ok", f"tier-{number}", "c", START_US) for number in range(200)]
-    desk.metrics.watch(waiting=lambda: waits)
+    clocks = [Waiting("first_response", "ok", f"tier-{number}", "c", START_US) for number in range(200)]
+    desk.metrics.watch(waiting=lambda: clocks)
     counts = desk.series("responsiveness_waiting_contacts")
     assert len(counts) == LABEL_VALUES_MAX + 1
     assert sum(counts.values()) == 200
@@ -248,6 +253,75 @@ def test_a_wait_that_begins_in_the_future_is_nought_never_negative(desk: Desk) -
     assert desk.series("responsiveness_oldest_wait_seconds") == {("gold",): 0}
 
 
+def waits(target: str, state: State, customer_id: str, *, channel: str = "ticket", due: float | None = None) -> Waiting:
+    """A clock of a gold customer that runs since the start; `due`: so many seconds after it."""
+    due_us = None if due is None else START_US + round(due * 1e6)
+    return Waiting(target, state, "gold", customer_id, START_US, channel, due_us)
+
+
+def test_clocks_are_counted_by_the_channel_of_their_contact_too(desk: Desk) -> None:
+    clocks = [
+        waits("first_response", "ok", "c-1"),
+        waits("first_response", "ok", "c-2", channel="chat"),
+        waits("first_response", "ok", "c-3", channel="chat"),
+        waits("resolution", "overdue", "c-3", channel="chat"),
+    ]
+    desk.metrics.watch(waiting=lambda: clocks)
+    assert desk.series("responsiveness_waiting_channel_contacts") == {
+        ("ticket", "ok", "first_response"): 1,
+        ("chat", "ok", "first_response"): 2,
+        ("chat", "overdue", "resolution"): 1,
+    }
+    assert sum(desk.series("responsiveness_waiting_contacts").values()) == 4
+
+
+def test_a_customer_who_waits_on_three_clocks_is_one_customer_and_stands_as_the_worst_of_them(desk: Desk) -> None:
+    clocks = [
+        waits("acknowledgement", "overdue", "c-1"),
+        waits("first_response", "at_risk", "c-1"),
+        waits("first_response", "ok", "c-1", channel="chat"),
+        waits("next_response", "ok", "c-2"),
+        waits("resolution", "overdue", "c-3"),
+    ]
+    desk.metrics.watch(waiting=lambda: clocks)
+    assert desk.series("responsiveness_waiting_customers") == {("overdue", "gold"): 1, ("ok", "gold"): 1}
+    clocks.clear()
+    desk.monotonic += 60
+    assert desk.series("responsiveness_waiting_customers") == {("overdue", "gold"): 0, ("ok", "gold"): 0}
+
+
+def test_what_is_due_within_the_hour_is_soon_and_what_is_overdue_or_paused_is_not(desk: Desk) -> None:
+    clocks = [
+        waits("first_response", "ok", "c-1", due=3_600),
+        waits("first_response", "at_risk", "c-2", due=60),
+        waits("first_response", "ok", "c-3", due=3_601),
+        waits("first_response", "overdue", "c-4", due=-60),
+        waits("resolution", "ok", "c-5"),
+    ]
+    desk.metrics.watch(waiting=lambda: clocks)
+    assert desk.series("responsiveness_due_soon_contacts") == {("first_response", "gold"): 2, ("resolution", "gold"): 0}
+
+
+def test_the_first_breach_of_a_promise_is_an_increase_as_its_counter_was_nought_before(desk: Desk) -> None:
+    labels = {"policy": "gold", "target": "first_response", "channel": "ticket", "tier": "gold"}
+    desk.metrics.started(outcome(verdict="open", reason="running", ended_at=None))
+    assert desk.value("outcomes_total", verdict="broken", **labels) == 0
+    assert desk.value("outcomes_total", verdict="kept", **labels) == 0
+    assert desk.value("silent_closes_total", policy="gold") == 0
+    assert desk.value("bounces_total", direction="outbound", permanent="true") == 0
+    assert desk.value("dead_ends_total", channel="form") == 0
+    assert desk.value("refused_total", reason="broken_json") == 0
+
+
+def test_ready_says_what_is_asked_at_each_scrape_and_nothing_before_anybody_knows(desk: Desk) -> None:
+    assert desk.value("ready") is None
+    ready = [False]
+    desk.metrics.watch(ready=lambda: ready[0])
+    assert desk.value("ready") == 0
+    ready[0] = True
+    assert desk.value("ready") == 1
+
+
 def test_lag_is_the_worst_of_all_topics_with_that_partition_number(desk: Desk) -> None:
     desk.metrics.watch(progress=lambda: [Partition(0, 0.5), Partition(1, 0.0), Partition(0, 7.5), Partition(0, 0.2)])
     assert desk.series("responsiveness_lag_seconds") == {("0",): 7.5, ("1",): 0.0}
@@ -261,7 +335,7 @@ def test_labels_with_any_characters_stay_one_readable_line(desk: Desk) -> None:
 def test_two_apps_in_one_process_have_their_own_numbers() -> None:
     first, second = Desk(), Desk()
     first.metrics.dead_end("form")
-    assert second.value("dead_ends_total", channel="form") is None
+    assert (first.value("dead_ends_total", channel="form"), second.value("dead_ends_total", channel="form")) == (1, 0)
 
 
 async def test_a_real_prometheus_scrapes_them_through_the_door(desk: Desk, prometheus: Prometheus) -> None:
