@@ -6,7 +6,7 @@ contact ends the journey. Clocks of single contacts belong to `streams.engine.cl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -31,19 +31,23 @@ JOURNEYING: Final = TOUCHES | {
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of the customer. `dead_end_us` is when it was found to be a dead end."""
+    """One try of the customer. `dead_end_us` is when it was found to be a dead end, `waited_us` the open time that
+    the customer had waited by then, `url` the contact in its own system."""
 
     contact_id: str
     channel: str
     at_us: int
     dead_end: str | None
     dead_end_us: int | None
+    waited_us: int | None
+    url: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """A journey as it stands; durations to its end or to `now`. `wake_us` is the next instant after
-    which a form may have become a dead end."""
+    """A journey as it stands; durations to its end or to `now`. `chased_us` is when the customer had asked as often
+    as a policy lets pass (C40), `chased_open_us` the open time that they had waited by then. `wake_us` is the next
+    instant after which a form may have become a dead end, or the customer be found chasing."""
 
     customer_id: str
     attempts: tuple[Attempt, ...]
@@ -54,6 +58,8 @@ class Journey:
     tier: str | None
     open_us: int
     wall_us: int
+    chased_us: int | None
+    chased_open_us: int | None
     wake_us: int | None
 
 
@@ -66,6 +72,7 @@ class _Try(NamedTuple):
     channel: str
     bounced: bool
     attributes: Attributes
+    url: str | None
 
 
 class _Answer(NamedTuple):
@@ -159,6 +166,7 @@ def _answers(timeline: Timeline) -> Iterator[_Answer]:
 def _tries(timeline: Timeline, tiers: Sequence[Tier]) -> Iterator[_Try]:
     if timeline.end is not None:
         return  # spam, tests and duplicates were never owed an answer (C17)
+    url = timeline.opened.data.get("url") if timeline.opened else None
     for item in timeline.facts:
         bounced = facts.is_inbound_bounce(item) and item.data.get("permanent", True)
         if not bounced and not item.is_customer_message:
@@ -166,7 +174,7 @@ def _tries(timeline: Timeline, tiers: Sequence[Tier]) -> Iterator[_Try]:
         attributes = attributes_at(timeline, tiers, item.at_us)
         if bounced:
             attributes = attributes._replace(channel="email")
-        yield _Try(*item[:4], timeline.contact_id, attributes.channel, bounced, attributes)
+        yield _Try(*item[:4], timeline.contact_id, attributes.channel, bounced, attributes, url)
 
 
 def _form_due(form: _Try, traces: Sequence[Trace], policies: Policies) -> int | None:
@@ -195,6 +203,18 @@ def _takes_up(other: Trace, form: _Try, due_us: int) -> bool:
     return channel != "form" and form.at_us <= at_us <= due_us
 
 
+def _chasing_us(tries: Sequence[_Try], policies: Policies) -> int | None:
+    """The attempt that is one too many: as many as the strictest policy of those so far lets pass (C40)."""
+    fewest = None
+    for count, item in enumerate(tries, start=1):
+        policy = policies.pick(item.attributes, item.at_us)
+        if policy is not None and policy.spec.chasing_after is not None:
+            fewest = min(policy.spec.chasing_after, fewest or policy.spec.chasing_after)
+        if fewest is not None and count >= fewest:
+            return item.at_us
+    return None
+
+
 def _journey(
     customer_id: str,
     tries: Sequence[_Try],
@@ -207,28 +227,41 @@ def _journey(
     until_us = answer.at_us if answer else max(now_us, tries[-1].at_us)
     dues = [_form_due(item, traces, policies) for item in tries]
     policy = policies.pick(first.attributes, first.at_us)
-    wall_us = until_us - first.at_us
+    wakes = [due for due in dues if due is not None and due >= until_us]
+    chased_us = _chasing_us(tries, policies)
+    if chased_us is not None and answer is None and chased_us >= now_us:
+        wakes.append(chased_us)  # only a wake-up, behind every answer in the log, says that they chase
+
+    def waited(by_us: int) -> int:
+        return policy.calendar.elapsed(first.at_us, by_us) if policy else by_us - first.at_us
+
+    if chased_us is not None and chased_us >= (answer.at_us if answer else now_us):
+        chased_us = None
     return Journey(
         customer_id=customer_id,
-        attempts=tuple(_attempt(item, due_us, until_us) for item, due_us in zip(tries, dues, strict=True)),
+        attempts=tuple(_attempt(item, due_us, until_us, waited) for item, due_us in zip(tries, dues, strict=True)),
         started_us=first.at_us,
         ended_us=answer.at_us if answer else None,
         answered_by=answer.agent_id if answer else None,
         policy=policy,
         tier=first.attributes.tier,
-        open_us=policy.calendar.elapsed(first.at_us, until_us) if policy else wall_us,
-        wall_us=wall_us,
-        wake_us=None if answer else min((due for due in dues if due is not None and due >= until_us), default=None),
+        open_us=waited(until_us),
+        wall_us=until_us - first.at_us,
+        chased_us=chased_us,
+        chased_open_us=None if chased_us is None else waited(chased_us),
+        wake_us=None if answer else min(wakes, default=None),
     )
 
 
-def _attempt(item: _Try, due_us: int | None, until_us: int) -> Attempt:
+def _attempt(item: _Try, due_us: int | None, until_us: int, waited: Callable[[int], int]) -> Attempt:
     """A form is a dead end once its time has passed without an answer to the customer."""
+    dead_end, found_us = None, None
     if item.bounced:
-        return Attempt(item.contact_id, item.channel, item.at_us, "bounced", item.at_us)
-    if due_us is not None and until_us > due_us:
-        return Attempt(item.contact_id, item.channel, item.at_us, "no_ticket", due_us)
-    return Attempt(item.contact_id, item.channel, item.at_us, None, None)
+        dead_end, found_us = "bounced", item.at_us
+    elif due_us is not None and until_us > due_us:
+        dead_end, found_us = "no_ticket", due_us
+    by_then = None if found_us is None else waited(found_us)
+    return Attempt(item.contact_id, item.channel, item.at_us, dead_end, found_us, by_then, item.url)
 
 
 def by_customer(timelines: Mapping[str, Timeline]) -> dict[str, list[Timeline]]:

@@ -20,6 +20,7 @@ from streams.engine.journey import Journey
 _SECOND_US: Final = 1_000_000
 _DAY_SECONDS: Final = 86_400
 _EPOCH_DAY: Final = date(1970, 1, 1)
+_ALERTING: Final = ("at_risk", "overdue", "escalated")
 # Fields that move with `now` while a clock runs: they are no change worth a revision.
 _ELAPSING: Final = ("open_seconds", "wall_seconds", "paused_seconds")
 Content = dict[str, Any]
@@ -54,14 +55,37 @@ def _text_or_none(instant_us: int | None) -> str | None:
     return None if instant_us is None else instant_text(instant_us)
 
 
+def _seconds_or_none(duration_us: int | None) -> float | None:
+    return None if duration_us is None else duration_us / _SECOND_US
+
+
 def record_id(*parts: str) -> str:
     """32 hex digits that name the thing that `parts` name."""
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
+def _open_by(clock: Clock, at_us: int) -> float:
+    """Open seconds less pauses from the start of a clock to an instant."""
+    calendar = clock.policy.calendar
+    paused_us = sum(
+        calendar.elapsed(from_us, at_us if to_us is None else min(to_us, at_us))
+        for from_us, to_us in clock.pauses
+        if from_us < at_us
+    )
+    return (calendar.elapsed(clock.started_us, at_us) - paused_us) / _SECOND_US
+
+
+def _alert_open_seconds(clock: Clock) -> float | None:
+    """Open time by the instant at which a stage that alerts begins to."""
+    if clock.ended_us is not None or clock.stage not in _ALERTING:
+        return None
+    return _open_by(clock, max(clock.stage_at_us, clock.alerts_from_us or 0, clock.bounced_us or 0))
+
+
 def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> Content:
     """The outcome of a clock as in CONTRACT.md section 5, without its revision."""
     attributes = clock.attributes
+    span = clock.policy.span(clock.target, attributes.priority)
     return {
         "outcome_id": record_id(clock.contact_id, clock.target, str(clock.cycle)),
         "contact_id": clock.contact_id,
@@ -94,6 +118,9 @@ def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> C
         "silently_closed": clock.silently_closed,
         "settled_at": _text_or_none(clock.settled_us),
         "url": url,
+        "promised": None if span is None else str(span),
+        "alert_open_seconds": _alert_open_seconds(clock),
+        "bounced_open_seconds": None if clock.bounced_us is None else _open_by(clock, clock.bounced_us),
     }
 
 
@@ -116,6 +143,8 @@ def journey_content(journey: Journey) -> Content:
                 "at": instant_text(attempt.at_us),
                 "dead_end": attempt.dead_end,
                 "dead_end_at": _text_or_none(attempt.dead_end_us),
+                "open_seconds": _seconds_or_none(attempt.waited_us),
+                "url": attempt.url,
             }
             for attempt in journey.attempts
         ],
@@ -123,6 +152,8 @@ def journey_content(journey: Journey) -> Content:
         "wall_seconds": journey.wall_us / _SECOND_US,
         "policy": journey.policy.name if journey.policy else None,
         "tier": journey.tier,
+        "chasing_at": _text_or_none(journey.chased_us),
+        "chasing_open_seconds": _seconds_or_none(journey.chased_open_us),
     }
 
 
@@ -141,6 +172,8 @@ def gone_journey(journey_id: str, customer_id: str, started_at: str, at: str) ->
         "wall_seconds": 0.0,
         "policy": None,
         "tier": None,
+        "chasing_at": None,
+        "chasing_open_seconds": None,
     }
 
 

@@ -126,3 +126,60 @@ def test_a_journey_counts_open_time_and_wall_time() -> None:
     (journey,) = told("Fri 17:00 A opened\n+Mon 09:30 A answered")
     assert minutes(journey.open_us) == 60
     assert minutes(journey.wall_us) == 64.5 * 60
+
+
+CHASED = promises({"chasing_after": 2})
+
+
+def chased(story: str, now: str = LATER) -> list[str | None]:
+    """When the customer of each journey had asked too often."""
+    found = journeys("c", timelines(contacts(story)).values(), CHASED, EVERYBODY, at(now))
+    return [None if journey.chased_us is None else shown(journey.chased_us) for journey in found]
+
+
+def test_c40_the_second_contact_without_an_answer_is_chasing_on_whatever_channel() -> None:
+    assert chased("Mon 10:00 A opened channel=form\nTue 11:00 B bounced direction=inbound") == ["Tue 11:00"]
+
+
+def test_c40_a_second_message_in_one_contact_is_no_second_attempt() -> None:
+    assert chased("Mon 10:00 A opened channel=chat\nMon 10:01 A wrote\nMon 10:02 A wrote") == [None]
+
+
+def test_c40_an_answer_between_two_attempts_begins_anew() -> None:
+    assert chased("Mon 10:00 A opened\nMon 10:30 A answered\nMon 11:00 B opened") == [None, None]
+
+
+def test_c40_who_chased_and_was_answered_had_chased() -> None:
+    assert chased("Mon 10:00 A opened\nMon 11:00 B opened\nMon 12:00 B answered") == ["Mon 11:00"]
+
+
+def test_c40_chasing_is_found_by_a_wake_up_strictly_after_the_attempt() -> None:
+    story = "Mon 10:00 A opened\nMon 11:00 B opened\nMon 12:00 C opened"
+    assert chased(story, now="Mon 11:00") == [None]
+    assert chased(story, now="Mon 11:00:01") == ["Mon 11:00"]
+    (journey,) = journeys("c", timelines(contacts(story)).values(), CHASED, EVERYBODY, at("Mon 09:00"))
+    assert shown(journey.wake_us) == "Mon 11:00"
+
+
+def test_c40_the_strictest_policy_of_the_attempts_so_far_counts() -> None:
+    mixed = promises(
+        {"name": "mail", "match": {"channel": ["email"]}, "chasing_after": 3},
+        {"name": "form", "match": {"channel": ["form"]}, "chasing_after": 2},
+    )
+
+    def first(*channels: str) -> str | None:
+        story = "\n".join(f"Mon 1{n}:00 {n} opened channel={channel}" for n, channel in enumerate(channels))
+        (journey,) = journeys("c", timelines(contacts(story)).values(), mixed, EVERYBODY, at(LATER))
+        return None if journey.chased_us is None else shown(journey.chased_us)
+
+    assert first("email", "email") is None
+    assert first("email", "email", "email") == "Mon 12:00"
+    assert first("email", "form") == "Mon 11:00"
+    assert first("email", "email", "form") == "Mon 12:00"
+    assert first("chat", "chat", "chat") is None
+
+
+def test_how_long_they_had_waited_when_it_was_found_is_told_in_open_time() -> None:
+    (journey,) = told("Mon 16:45 mail bounced direction=inbound\nTue 09:00 form opened channel=form url=https://d/1")
+    waits = [(attempt.waited_us, attempt.url) for attempt in journey.attempts]
+    assert waits == [(0, None), (at("Tue 10:15") - at("Tue 09:00"), "https://d/1")]
