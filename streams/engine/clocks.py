@@ -369,10 +369,7 @@ class Reading:
 
     def assessment(self, now_us: int) -> Assessment:
         """The clocks at `now`, of a timeline that has been read."""
-        clocks = []
-        for running in self.clocks:
-            if running.policy is not None and running.span is not None:
-                clocks.append(running.over or self._finished(running, running.policy, now_us))
+        clocks = [clock for running in self.clocks if (clock := self.clock_of(running, now_us)) is not None]
         wakes = [clock.wake_us for clock in clocks if clock.wake_us is not None]
         return Assessment(
             clocks=tuple(clocks),
@@ -381,6 +378,12 @@ class Reading:
             attributes=self.attributes,
             answered_us=self.answered_us,
         )
+
+    def clock_of(self, running: Running, now_us: int) -> Clock | None:
+        """One of `clocks` at `now`; None where no policy covers or promises it."""
+        if running.policy is None or running.span is None:
+            return None
+        return running.over or self._finished(running, running.policy, now_us)
 
     def _finished(self, running: Running, policy: Policy, now_us: int) -> Clock:
         end = self.timeline.end
