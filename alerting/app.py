@@ -26,7 +26,7 @@ from alerting.deliver import Delivery, Lane
 from alerting.metrics import Metrics
 from alerting.notify import Entry, OwnerOf, Routes
 from alerting.owed import Pace
-from alerting.partition import Home, Work
+from alerting.partition import CUSTOMER, Home, Work
 from alerting.posting import Rim, Sessions, wall
 from alerting.rules import Change, Known, Rules, ended_at, forgotten
 from alerting.transport import Batch, Table, Transport
@@ -38,9 +38,10 @@ logger = structlog.get_logger(__name__)
 TABLE: Final = "alerts"
 SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, DELIVERIES.name)
 WRITTEN: Final = ALERTS.name
-CLOCK, CUSTOMER, OUTBOX = b"o:", b"j:", b"d:"
+CLOCK, OUTBOX = b"o:", b"d:"
 LOOK_SECONDS: Final = 0.05
-Fold = Callable[[Any, Known | None], tuple[list[Change], Known | None]]
+Said = tuple[list[Change], Known | None]
+Fold = Callable[[Work, Any, Known | None], Said]
 
 
 def faults(spec: AlertsSpec) -> list[str]:
@@ -206,10 +207,13 @@ class Alerting:
     # -- agents
 
     async def _on_outcomes(self, batch: Batch) -> None:
-        await self._fold(batch, CLOCK, "outcome_id", self._rules.on_outcome)
+        def fold(work: Work, outcome: Any, known: Known | None) -> Said:
+            return self._rules.on_outcome(outcome, known, work.tried)
+
+        await self._fold(batch, CLOCK, "outcome_id", fold)
 
     async def _on_journeys(self, batch: Batch) -> None:
-        await self._fold(batch, CUSTOMER, "customer_id", self._rules.on_journey)
+        await self._fold(batch, CUSTOMER, "customer_id", lambda _, *one: self._rules.on_journey(*one))
 
     async def _fold(self, batch: Batch, prefix: bytes, name: str, fold: Fold) -> None:
         home = self._homes[batch.partition]
@@ -221,7 +225,7 @@ class Alerting:
                 try:
                     record = orjson.loads(value or b"")
                     key = prefix + record[name].encode()
-                    changes, known = fold(record, work.known(key))
+                    changes, known = fold(work, record, work.known(key))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     logger.error("record not understood", topic=batch.topic, partition=batch.partition, offset=offset,
                                  error=type(error).__name__)  # fmt: skip

@@ -30,6 +30,9 @@ _ENDS: Final = {
     "void": "No longer owed",
     "superseded": "Superseded by what is known now",
 }
+_CONTACTS_NAMED: Final = 5
+_OPEN_SECONDS: Final = {"reply_bounced": "bounced_open_seconds", "silent_close": "open_seconds"}
+"""Where an outcome says the open time by the instant of the alert, where not in `alert_open_seconds`."""
 _LABELS: Final = ("tier", "channel", "queue", "priority", "target")
 
 
@@ -41,12 +44,18 @@ class Links:
     runbook_url: str
 
 
-def of_clock(wish: Wish, outcome: Content, links: Links) -> Alert:
-    """The record, without its id, of an alert that fires for a clock."""
-    annotations = _annotations(wish.kind, outcome["contact_id"], links)
-    if outcome["url"]:
-        annotations["url"] = outcome["url"]
-    annotations["explanation"] = _clock_explanation(outcome)
+def of_clock(wish: Wish, outcome: Content, links: Links, tried: Mapping[str, str]) -> Alert:
+    """The record, without its id, of an alert that fires for a clock. `tried`: the channels that the customer has
+    tried, each with since when; one that is tried at that very instant is not among them yet."""
+    open_seconds = outcome.get(_OPEN_SECONDS.get(wish.kind, "alert_open_seconds"))
+    channels = [channel for channel, since in tried.items() if _earlier(since, wish.at)]
+    annotations = {
+        **_addresses(wish.kind, outcome["customer_id"], outcome["contact_id"], outcome["url"], links),
+        "explanation": _clock_explanation(outcome),
+        "promised": _promised(outcome),
+        **_waited(outcome["started_at"], wish.at, open_seconds),
+        "channels_tried": ", ".join(dict.fromkeys((*channels, outcome["channel"]))),
+    }
     return {
         "kind": wish.kind,
         "state": "firing",
@@ -59,7 +68,7 @@ def of_clock(wish: Wish, outcome: Content, links: Links) -> Alert:
         "starts_at": wish.starts_at,
         "ends_at": None,
         "at": wish.at,
-        "summary": _clock_summary(wish, outcome),
+        "summary": _clock_summary(wish, outcome, open_seconds),
         "resolution": None,
         "labels": {name: str(outcome[name]) for name in _LABELS if outcome[name] is not None},
         "annotations": annotations,
@@ -68,11 +77,49 @@ def of_clock(wish: Wish, outcome: Content, links: Links) -> Alert:
 
 def of_attempt(wish: Wish, journey: Content, attempt: Content, links: Links) -> Alert:
     """The record, without its id, of an alert for an attempt that landed where nobody will answer it."""
-    labels = {"tier": journey.get("tier"), "channel": attempt["channel"]}
     what = "A mail bounced at our side" if attempt["dead_end"] == "bounced" else "A form became no ticket"
     tries = len(journey["attempts"])
     since = clock_time(journey["started_at"])
     explanation = f"{tries} {'attempt' if tries == 1 else 'attempts'} since {since}, no answer"
+    open_seconds = attempt.get("open_seconds")
+    waited = _wait_text(journey["started_at"], wish.at, open_seconds)
+    return {
+        **_of_journey(wish, journey, attempt, links, open_seconds, explanation),
+        "summary": f"{what}: nobody will answer customer {journey['customer_id']} there, who has waited "
+        f"{waited}, since {since}.",
+    }
+
+
+def of_chasing(wish: Wish, journey: Content, links: Links) -> Alert:
+    """The record, without its id, of an alert for a customer who asks again and again (C40)."""
+    attempts = [attempt for attempt in journey["attempts"] if not _earlier(wish.at, attempt["at"])]
+    channels = ", ".join(dict.fromkeys(attempt["channel"] for attempt in attempts))
+    since = clock_time(journey["started_at"])
+    open_seconds = journey.get("chasing_open_seconds")
+    waited = _wait_text(journey["started_at"], wish.at, open_seconds)
+    contacts = ", ".join(dict.fromkeys(attempt["contact_id"] for attempt in attempts[-_CONTACTS_NAMED:]))
+    explanation = f"{len(attempts)} attempts since {since}, no answer: {contacts}"
+    return {
+        **_of_journey(wish, journey, attempts[-1], links, open_seconds, explanation),
+        "summary": f"Asked {len(attempts)} times without an answer: customer {journey['customer_id']} has waited "
+        f"{waited}, since {since}, and tried {channels}.",
+    }
+
+
+def _of_journey(
+    wish: Wish, journey: Content, attempt: Content, links: Links, open_seconds: float | None, explanation: str
+) -> Alert:
+    """What alerts of a journey have in common; `attempt` is the one that they are about."""
+    labels = {"tier": journey.get("tier"), "channel": attempt["channel"]}
+    so_far = [one["channel"] for one in journey["attempts"] if not _earlier(wish.at, one["at"])]
+    policy = journey.get("policy")
+    annotations = {
+        **_addresses(wish.kind, journey["customer_id"], attempt["contact_id"], attempt.get("url"), links),
+        "explanation": explanation,
+        "promised": f"an answer, by policy {policy}" if policy else "nothing: no policy covers the first attempt",
+        **_waited(journey["started_at"], wish.at, open_seconds),
+        "channels_tried": ", ".join(dict.fromkeys(so_far)),
+    }
     return {
         "kind": wish.kind,
         "state": "firing",
@@ -85,11 +132,10 @@ def of_attempt(wish: Wish, journey: Content, attempt: Content, links: Links) -> 
         "starts_at": wish.starts_at,
         "ends_at": None,
         "at": wish.at,
-        "summary": f"{what}: nobody will answer customer {journey['customer_id']} there, who has waited "
-        f"{wait(journey['started_at'], wish.at)}, since {since}.",
+        "summary": "",
         "resolution": None,
         "labels": {name: str(value) for name, value in labels.items() if value is not None},
-        "annotations": {**_annotations(wish.kind, attempt["contact_id"], links), "explanation": explanation},
+        "annotations": annotations,
     }
 
 
@@ -106,7 +152,11 @@ def clock_time(instant: str) -> str:
 
 def wait(since: str, until: str) -> str:
     """Wall time between two instants, in its two largest units: `4 d 22 h`, `1 h 30 min`, `45 s`."""
-    seconds = int(max(datetime.fromisoformat(until) - datetime.fromisoformat(since), timedelta()).total_seconds())
+    passed = max(datetime.fromisoformat(until) - datetime.fromisoformat(since), timedelta())
+    return _length(int(passed.total_seconds()))
+
+
+def _length(seconds: int) -> str:
     parts: list[tuple[int, str]] = []
     rest = seconds
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
@@ -117,17 +167,46 @@ def wait(since: str, until: str) -> str:
     return " ".join(shown) or "0 s"
 
 
-def _annotations(kind: str, contact_id: str, links: Links) -> dict[str, str]:
+def _earlier(one: str, other: str) -> bool:
+    return one.removesuffix("Z") < other.removesuffix("Z")
+
+
+def _addresses(kind: str, customer_id: str, contact_id: str, url: str | None, links: Links) -> dict[str, str]:
+    """Where to go on: the runbook, the explanation of the contact, its customer, and the contact in its own system."""
     found = {"runbook_url": f"{links.runbook_url.rstrip('/')}/{kind}"}
     if links.board_url:
-        found["board_url"] = f"{links.board_url.rstrip('/')}/contacts/{quote(contact_id, safe='')}"
+        board = links.board_url.rstrip("/")
+        found["board_url"] = f"{board}/contacts/{quote(contact_id, safe='')}"
+        found["customer_url"] = f"{board}/customers/{quote(customer_id, safe='')}"
+    if url:
+        found["url"] = url
     return found
 
 
-def _clock_summary(wish: Wish, outcome: Content) -> str:
+def _waited(since: str, until: str, open_seconds: float | None) -> dict[str, str]:
+    """Both kinds of time. Records of an earlier heardback do not say the open one."""
+    found = {"waited": wait(since, until)}
+    if open_seconds is not None:
+        found["waited_open"] = _length(int(open_seconds))
+    return found
+
+
+def _wait_text(since: str, until: str, open_seconds: float | None) -> str:
+    """`2 d 17 h (1 h 30 min of open time)`; wall time alone where all of it was open."""
+    wall, open_time = wait(since, until), None if open_seconds is None else _length(int(open_seconds))
+    return wall if open_time in (None, wall) else f"{wall} ({open_time} of open time)"
+
+
+def _promised(outcome: Content) -> str:
+    within = f" within {outcome['promised']}" if outcome.get("promised") else ""
+    by = f", by {clock_time(outcome['due_at'])}" if outcome["due_at"] else ""
+    return f"{_AWAITED[outcome['target']]}{within}{by} (policy {outcome['policy']})"
+
+
+def _clock_summary(wish: Wish, outcome: Content, open_seconds: float | None) -> str:
     who, contact_id = f"ustomer {outcome['customer_id']}", outcome["contact_id"]
     awaited, since = _AWAITED[outcome["target"]], clock_time(outcome["started_at"])
-    waited = f"{wait(outcome['started_at'], wish.at)} for {awaited} to {contact_id}, since {since}"
+    waited = f"{_wait_text(outcome['started_at'], wish.at, open_seconds)} for {awaited} to {contact_id}, since {since}"
     promised = f"policy {outcome['policy']}"
     if outcome["due_at"] is not None:
         promised = f"promised by {clock_time(outcome['due_at'])} ({promised})"

@@ -11,6 +11,9 @@ from typing import Final
 from alerting.notify import Entry
 from alerting.rules import Change, Known, ended_at
 
+CUSTOMER: Final = b"j:"
+"""Under which a table has what is known of a customer's journeys."""
+
 FORGET_AT_ONCE: Final = 1000
 
 
@@ -51,6 +54,11 @@ class Work:
             return self.knowns[key]
         value = self.view.get(key)
         return None if value is None else Known.from_bytes(value)
+
+    def tried(self, customer_id: str) -> Mapping[str, str]:
+        """Since when a customer who waits has tried which channels (`rules.Tried`)."""
+        known = self.known(CUSTOMER + customer_id.encode())
+        return known.tried if known else {}
 
     def keep(self, key: bytes, known: Known | None) -> None:
         """What is known from now on; None where there was nothing needs no writing."""

@@ -10,7 +10,7 @@ once and idempotent). Instants are text as the engine writes them, always UTC wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -25,6 +25,7 @@ from schemas.configuration import AlertsSpec, EscalationSpec
 REPLY_BOUNCED: Final = "reply_bounced"
 SILENT_CLOSE: Final = "silent_close"
 DEAD_END: Final = "dead_end"
+CHASING: Final = "chasing"
 RESPONSES: Final = ("first_response", "next_response")
 SEVERITIES: Final = get_args(Severity)
 KEPT: Final = 256
@@ -32,6 +33,13 @@ KEPT: Final = 256
 
 Content = Mapping[str, Any]
 Alert = dict[str, Any]
+Tried = Callable[[str], Mapping[str, str]]
+"""Of a customer who waits: the channels that they have tried, each with since when. Empty: no more than one."""
+
+
+def tried_no_other(_: str) -> Mapping[str, str]:
+    """Nobody has tried more than one channel."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +59,13 @@ class Said:
 @dataclass(frozen=True, slots=True)
 class Known:
     """What was said so far about one clock, or about one customer's journeys: the last revision of each
-    record by its id, and the alerts by theirs."""
+    record by its id, and the alerts by theirs. `tried`: since when on which channel, of a customer who waits in
+    journey `waiting` and has tried several."""
 
     revisions: dict[str, int] = field(default_factory=dict)
     alerts: dict[str, Said] = field(default_factory=dict)
+    tried: dict[str, str] = field(default_factory=dict)
+    waiting: str = ""
 
     def to_bytes(self) -> bytes:
         """As a table keeps it."""
@@ -64,7 +75,8 @@ class Known:
     def from_bytes(cls, value: bytes) -> Known:
         """The inverse of `to_bytes`."""
         content = orjson.loads(value)
-        return cls(content["revisions"], {key: Said(**said) for key, said in content["alerts"].items()})
+        alerts = {key: Said(**said) for key, said in content["alerts"].items()}
+        return cls(content["revisions"], alerts, content.get("tried", {}), content.get("waiting", ""))
 
 
 class Change(NamedTuple):
@@ -110,16 +122,16 @@ class Rules:
 
     # -- clocks
 
-    def on_outcome(self, outcome: Content, known: Known | None) -> _Said:
+    def on_outcome(self, outcome: Content, known: Known | None, tried: Tried = tried_no_other) -> _Said:
         """What one outcome says anew, given what is `known` under its `outcome_id`, and what is known then
-        (None: nothing to remember)."""
+        (None: nothing to remember). `tried` is what `Known.tried` says of its customer."""
         if known is None:
             if _says_nothing(outcome):
                 return [], None
         elif outcome["revision"] <= known.revisions.get(outcome["outcome_id"], 0):
             return [], known
         clock = (outcome["contact_id"], outcome["target"], str(outcome["cycle"]))
-        fold = _Fold(self._links, known, outcome["outcome_id"], outcome["revision"], self._limit)
+        fold = _Fold(self._links, known, outcome["outcome_id"], outcome["revision"], self._limit, tried)
         fold.clock(alert_id(*clock), outcome, self._episode(outcome), keep=outcome["stage"] == "paused")
         fold.clock(alert_id(*clock, REPLY_BOUNCED), outcome, _reply_bounced(outcome))
         fold.clock(alert_id(*clock, SILENT_CLOSE), outcome, _silent_close(outcome))
@@ -157,16 +169,23 @@ class Rules:
         """What one journey says anew, given what is `known` of its customer's journeys. A journey without
         attempts no longer exists: its alerts are superseded."""
         journey_id = journey["journey_id"]
-        dead_ends = _dead_ends(journey) if journey["state"] == "waiting" else {}
+        waiting = journey["state"] == "waiting"
+        dead_ends = _dead_ends(journey) if waiting else {}
+        chasing = _chasing(journey) if waiting else None
+        channels = _channels(journey) if waiting else {}
         if known is None:
-            if not dead_ends:
+            if not dead_ends and chasing is None and not channels:
                 return [], None
         elif journey["revision"] <= known.revisions.get(journey_id, 0):
             return [], known
         fold = _Fold(self._links, known, journey_id, journey["revision"], self._limit)
         for contact_id, attempt in dead_ends.items():
             fold.dead_end(alert_id(contact_id, DEAD_END), journey, attempt)
-        fold.journey_rest(journey, {alert_id(contact_id, DEAD_END) for contact_id in dead_ends})
+        wanted = {alert_id(contact_id, DEAD_END) for contact_id in dead_ends}
+        if chasing is not None:
+            wanted.add(name := _chasing_id(journey))
+            fold.chasing(name, journey, chasing)
+        fold.journey_rest(journey, wanted, channels)
         return fold.result()
 
 
@@ -182,6 +201,8 @@ def forgotten(known: Known, at: str) -> list[Change]:
 def ended_at(known: Known) -> str | None:
     """Since when nothing more is expected of what is known: all its alerts have resolved or belong to a
     closed contact. None while something still runs."""
+    if known.tried:
+        return None
     last = ""
     for said in known.alerts.values():
         if said.firing and said.record["kind"] != SILENT_CLOSE:
@@ -193,17 +214,29 @@ def ended_at(known: Known) -> str | None:
 class _Fold:
     """One record being folded into what is known."""
 
-    def __init__(self, links: message.Links, known: Known | None, of: str, revision: int, limit: str) -> None:
+    def __init__(
+        self,
+        links: message.Links,
+        known: Known | None,
+        of: str,
+        revision: int,
+        limit: str,
+        tried: Tried = tried_no_other,
+    ) -> None:
         self.links = links
         self.of = of
         self.limit = limit
+        self.tried_by = tried
+        self.tried, self.waiting = (known.tried, known.waiting) if known else ({}, "")
         self.alerts = dict(known.alerts) if known else {}
         self.revisions = {**known.revisions, of: revision} if known else {of: revision}
         self.changes: list[Change] = []
 
     def result(self) -> _Said:
-        """Nothing is remembered of what never fired."""
-        return self.changes, Known(self._latest_revisions(), self._latest_alerts()) if self.alerts else None
+        """Nothing is remembered of what never fired, but the channels that somebody tries."""
+        if not self.alerts and not self.tried:
+            return self.changes, None
+        return self.changes, Known(self._latest_revisions(), self._latest_alerts(), self.tried, self.waiting)
 
     def _latest_alerts(self) -> dict[str, Said]:
         over = [name for name, said in self.alerts.items() if not said.firing]
@@ -221,7 +254,12 @@ class _Fold:
         """Says what the clock's alert `name` ought to be. `keep`: a warning stays as it is (a pause)."""
         said = self.alerts.get(name)
         if wish is not None:
-            self._fire(name, said, wish, outcome["customer_id"], lambda: message.of_clock(wish, outcome, self.links))
+            customer_id = outcome["customer_id"]
+
+            def make() -> Alert:
+                return message.of_clock(wish, outcome, self.links, self.tried_by(customer_id))
+
+            self._fire(name, said, wish, customer_id, make)
         elif said is not None and said.firing and not (keep and said.record["kind"] == "at_risk"):
             resolution = _resolution(outcome, said.record["kind"])
             at = outcome["settled_at"] if said.record["kind"] == SILENT_CLOSE else None
@@ -234,11 +272,24 @@ class _Fold:
         said = self.alerts.get(name)
         make = lambda: message.of_attempt(wish, journey, attempt, self.links)  # noqa: E731
         self._fire(name, said, wish, journey["customer_id"], make)
-        if (said := self.alerts.get(name)) is not None and said.of != self.of:
-            self.alerts[name] = Said(said.number, self.of, said.record)  # now an attempt of this journey
+        self._is_of_this(name)
 
-    def journey_rest(self, journey: Content, wanted: set[str]) -> None:
-        """Ends what fired for this journey and is not wanted any more."""
+    def chasing(self, name: str, journey: Content, wish: Wish) -> None:
+        """Says that the customer asks again and again (C40)."""
+        make = lambda: message.of_chasing(wish, journey, self.links)  # noqa: E731
+        self._fire(name, self.alerts.get(name), wish, journey["customer_id"], make)
+        self._is_of_this(name)
+
+    def _is_of_this(self, name: str) -> None:
+        """An alert of an attempt that is now one of this journey."""
+        if (said := self.alerts.get(name)) is not None and said.of != self.of:
+            self.alerts[name] = Said(said.number, self.of, said.record)
+
+    def journey_rest(self, journey: Content, wanted: set[str], channels: dict[str, str]) -> None:
+        """Ends what fired for this journey and is not wanted any more, and notes the channels that it tried. The
+        end of an old journey may be told after the beginning of the one that waits."""
+        if journey["state"] == "waiting" or self.waiting == self.of:
+            self.tried, self.waiting = channels, self.of if channels else ""
         resolution = "answered" if journey["state"] == "answered" else "withdrawn"
         if not journey["attempts"]:
             resolution = "superseded"
@@ -272,6 +323,26 @@ class _Fold:
         number = said.number + 1 if said else 1
         self.alerts[name] = Said(number, self.of, record)
         self.changes.append(Change(number, record, also))
+
+
+def _chasing(journey: Content) -> Wish | None:
+    """The customer has asked as often as a policy lets pass (C40)."""
+    at = journey.get("chasing_at")
+    return None if at is None else Wish(CHASING, "page", at, at, at)
+
+
+def _chasing_id(journey: Content) -> str:
+    """Of the first attempt, which makes the journey what it is wherever the customer lives."""
+    first = journey["attempts"][0]
+    return alert_id(first["contact_id"], first["at"], CHASING)
+
+
+def _channels(journey: Content) -> dict[str, str]:
+    """Since when the customer has tried each channel; empty where it is one alone."""
+    found: dict[str, str] = {}
+    for attempt in journey["attempts"]:
+        found.setdefault(attempt["channel"], attempt["at"])
+    return found if len(found) > 1 else {}
 
 
 def _says_nothing(outcome: Content) -> bool:

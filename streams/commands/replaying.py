@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
@@ -57,10 +57,15 @@ def alerts_by(rules: Rules) -> AlertsOf:
     def alerts_of(said: Sequence[Said]) -> list[Content]:
         known: dict[str, Known | None] = {}
         alerts: list[Content] = []
+
+        def tried(customer_id: str) -> Mapping[str, str]:
+            journeys = known.get("customer:" + customer_id)
+            return journeys.tried if journeys else {}
+
         for item in said:
             if item.kind == "outcome":
                 key = item.content["outcome_id"]
-                changes, known[key] = rules.on_outcome(item.content, known.get(key))
+                changes, known[key] = rules.on_outcome(item.content, known.get(key), tried)
             else:
                 key = "customer:" + item.content["customer_id"]
                 changes, known[key] = rules.on_journey(item.content, known.get(key))

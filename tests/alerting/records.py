@@ -34,7 +34,8 @@ def outcome(revision: int = 1, **changed: Any) -> dict[str, Any]:
         "ended_at": None, "open_seconds": 0.0, "wall_seconds": 0.0, "paused_seconds": 0.0, "stage": "running",
         "step": 0, "steps": [], "channel": "ticket", "tier": "gold", "queue": "billing", "priority": "high",
         "agent_id": None, "stage_at": STARTED, "alerts_from": STARTED, "bounced_at": None, "silently_closed": False,
-        "settled_at": None, "url": "https://desk.example/4711",
+        "settled_at": None, "url": "https://desk.example/4711", "promised": "1h", "alert_open_seconds": None,
+        "bounced_open_seconds": None,
     }  # fmt: skip
     assert not changed.keys() - content.keys()
     content.update(changed)
@@ -79,8 +80,21 @@ def attempt(contact_id: str = "mail:1", at: str = STARTED, dead_end: str | None 
     """One try of the customer; found to be a dead end at once."""
     channel = "form" if dead_end == "no_ticket" else "email"
     found_at = at if dead_end else None
-    content = {"contact_id": contact_id, "channel": channel, "at": at, "dead_end": dead_end, "dead_end_at": found_at}
+    content = {"contact_id": contact_id, "channel": channel, "at": at, "dead_end": dead_end, "dead_end_at": found_at,
+               "open_seconds": None, "url": None}  # fmt: skip
     return {**content, **changed}
+
+
+FOUR_DOORS = [
+    attempt("mail:1", STARTED, "bounced"),
+    attempt("form:2", AT_RISK, None, channel="form", url="https://forms.example/2"),
+    attempt("T-3", DUE, None, channel="ticket"),
+]
+
+
+def chasing(revision: int = 1, at: str = AT_RISK, **changed: Any) -> dict[str, Any]:
+    """The customer asked twice, which is once too often, and a third time."""
+    return journey(revision, **{"attempts": FOUR_DOORS, "chasing_at": at, "chasing_open_seconds": 900.0, **changed})
 
 
 def journey(revision: int = 1, attempts: Sequence[Any] | None = None, **changed: Any) -> dict[str, Any]:
@@ -88,7 +102,8 @@ def journey(revision: int = 1, attempts: Sequence[Any] | None = None, **changed:
     content = {
         "journey_id": "j-1", "revision": revision, "customer_id": "c-17", "state": "waiting", "started_at": STARTED,
         "ended_at": None, "answered_by": None, "attempts": [attempt()] if attempts is None else list(attempts),
-        "open_seconds": 0.0, "wall_seconds": 0.0, "policy": "gold", "tier": "gold", **changed,
+        "open_seconds": 0.0, "wall_seconds": 0.0, "policy": "gold", "tier": "gold", "chasing_at": None,
+        "chasing_open_seconds": None, **changed,
     }  # fmt: skip
     Journey.model_validate(content)
     return content

@@ -16,6 +16,7 @@ from tests.alerting.records import (
     BEFORE,
     DUE,
     ESCALATED,
+    FOUR_DOORS,
     LATE,
     SPEC,
     STARTED,
@@ -23,8 +24,10 @@ from tests.alerting.records import (
     answered,
     at_risk,
     attempt,
+    chasing,
     ended,
     escalated,
+    in_words,
     journey,
     outcome,
     overdue,
@@ -281,20 +284,109 @@ def test_the_old_home_of_a_clock_cannot_end_what_the_new_one_says() -> None:
 
 
 def test_everything_a_page_needs_is_in_it_and_nothing_the_customer_said() -> None:
-    [alert] = alerts_of(overdue(contact_id="zendesk/acme:4711"))
+    [alert] = alerts_of(overdue(contact_id="zendesk/acme:4711", alert_open_seconds=1800.0))
     assert alert["labels"] == {
         "tier": "gold", "channel": "ticket", "queue": "billing", "priority": "high", "target": "first_response",
     }  # fmt: skip
     assert alert["annotations"] == {
         "runbook_url": "https://runbooks.example/breach",
         "board_url": "https://board.example/contacts/zendesk%2Facme%3A4711",
+        "customer_url": "https://board.example/customers/c-17",
         "url": "https://desk.example/4711",
         "explanation": "first_response cycle 1: unanswered, overdue; policy gold p1, calendar london k1",
+        "promised": "a first response within 1h, by Tue 2026-11-10 10:00 UTC (policy gold)",
+        "waited": "1 h",
+        "waited_open": "30 min",
+        "channels_tried": "ticket",
     }
     assert alert["summary"] == (
-        "Customer c-17 has waited 1 h for a first response to zendesk/acme:4711, since Tue 2026-11-10 09:00 UTC; "
-        "promised by Tue 2026-11-10 10:00 UTC (policy gold)."
+        "Customer c-17 has waited 1 h (30 min of open time) for a first response to zendesk/acme:4711, "
+        "since Tue 2026-11-10 09:00 UTC; promised by Tue 2026-11-10 10:00 UTC (policy gold)."
     )
+
+
+@pytest.mark.parametrize(
+    ("record", "waited_open"),
+    [
+        (overdue(alert_open_seconds=60.0, open_seconds=9.0), "1 min"),
+        (outcome(**AFTER_BOUNCE, bounced_open_seconds=120.0, open_seconds=9.0), "2 min"),
+        (silently_closed(open_seconds=180.0), "3 min"),
+        (journey(attempts=[attempt(open_seconds=240.0)]), "4 min"),
+        (chasing(attempts=[attempt("T-1", dead_end=None)], chasing_open_seconds=300.0), "5 min"),
+    ],
+    ids=["breach", "reply_bounced", "silent_close", "dead_end", "chasing"],
+)
+def test_open_time_is_that_by_the_instant_of_the_alert(record: Any, waited_open: str) -> None:
+    [alert] = alerts_of(record)
+    assert alert["annotations"]["waited_open"] == waited_open
+
+
+def test_a_page_for_one_contact_names_all_channels_that_the_customer_has_tried_before_it() -> None:
+    rules = Rules(SPEC)
+    _, customer = rules.on_journey(chasing(attempts=FOUR_DOORS), None)
+    assert customer is not None
+    customer = Known.from_bytes(customer.to_bytes())
+    [change], _ = rules.on_outcome(overdue(channel="chat"), None, lambda _: customer.tried)
+    assert change.record["annotations"]["channels_tried"] == "email, form, chat"  # the ticket came at that instant
+
+
+def test_channels_are_remembered_while_a_customer_waits_and_has_tried_several() -> None:
+    rules = Rules(SPEC)
+    one = journey(attempts=[attempt("T-1", dead_end=None), attempt("T-2", dead_end=None)])
+    assert rules.on_journey(one, None)[1] is None
+    two = journey(2, attempts=[attempt("T-1", dead_end=None), attempt("T-2", dead_end=None, channel="form")])
+    _, known = rules.on_journey(two, None)
+    assert known is not None
+    assert (list(known.tried), ended_at(known)) == (["email", "form"], None)
+    assert rules.on_journey(answered(3, attempts=two["attempts"]), known)[1] is None
+
+
+def test_the_end_of_an_old_journey_forgets_nothing_of_the_one_that_waits() -> None:
+    rules = Rules(SPEC)
+    _, known = rules.on_journey(chasing(journey_id="j-2"), None)
+    _, known = rules.on_journey(answered(5, journey_id="j-1", attempts=[]), known)
+    assert known is not None
+    assert list(known.tried) == ["email", "form", "ticket"]
+
+
+def test_who_asks_again_and_again_is_a_page_about_the_attempt_that_was_one_too_many() -> None:
+    [dead_end, alert] = alerts_of(chasing())
+    assert (dead_end["kind"], alert["kind"], alert["severity"]) == ("dead_end", "chasing", "page")
+    assert (alert["contact_id"], alert["labels"]) == ("form:2", {"tier": "gold", "channel": "form"})
+    assert (alert["starts_at"], alert["target"], alert["policy"]) == (AT_RISK, None, "gold")
+    assert alert["annotations"]["url"] == "https://forms.example/2"
+    assert alert["annotations"]["channels_tried"] == "email, form"
+    assert alert["summary"] == (
+        "Asked 2 times without an answer: customer c-17 has waited 30 min (15 min of open time), "
+        "since Tue 2026-11-10 09:00 UTC, and tried email, form."
+    )
+
+
+def test_chasing_is_one_alert_of_its_journey_wherever_the_customer_lives() -> None:
+    here, there = alerts_of(chasing())[1], alerts_of(chasing(customer_id="c-99", journey_id="j-99"))[1]
+    assert here["alert_id"] == there["alert_id"]
+    later = alerts_of(chasing(attempts=[attempt("mail:1", BEFORE), *FOUR_DOORS[1:]], at=DUE, journey_id="j-2"))[1]
+    assert later["alert_id"] != here["alert_id"]
+
+
+ANSWERED_CHASE = {"attempts": FOUR_DOORS, "chasing_at": AT_RISK}
+
+
+@pytest.mark.parametrize(
+    ("record", "resolution"),
+    [
+        pytest.param(answered(**ANSWERED_CHASE), "answered", id="an answer anywhere"),
+        pytest.param(chasing(2, chasing_at=None), "withdrawn", id="an attempt that was none"),
+        pytest.param(answered(attempts=[]), "superseded", id="a journey that is no more"),
+    ],
+)
+def test_chasing_ends(record: Any, resolution: str) -> None:
+    found = [in_words(alert) for alert in alerts_of(chasing(), record) if alert["kind"] == "chasing"]
+    assert found == ["chasing firing page", f"chasing resolved {resolution}"]
+
+
+def test_who_was_answered_before_anybody_looked_pages_nobody() -> None:
+    assert said(answered(1, **ANSWERED_CHASE)) == []
 
 
 @pytest.mark.parametrize("kind", ["at_risk", "escalation", "reply_bounced", "silent_close", "dead_end"])
