@@ -16,6 +16,7 @@ from tests.servers.prometheus import check_rules, run_rule_tests
 PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 TEST_FILES = sorted((PROMETHEUS / "tests").glob("*.yml"))
+LONG = [pytest.mark.slow]
 SEVERITIES = {"warning", "page", "critical"}
 ANNOTATIONS = {"summary", "description", "runbook_url", "board_url"}
 
@@ -54,7 +55,9 @@ def test_promtool_finds_nothing_wrong_with_the_example_of_a_configuration() -> N
 
 
 @pytest.mark.prometheus
-@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, id=file.stem, marks=LONG if "over-days" in file.stem else ()) for file in TEST_FILES]
+)
 def test_the_rules_say_what_they_must_and_nothing_else(file: Path) -> None:
     assert run_rule_tests(file) == []
 
