@@ -69,7 +69,7 @@ class Streams:
         client, topic = self.runtime.client, self.runtime.topic_name(CUSTOMERS.name)
         position = await self.customers.load(client, topic)
         self._customers_known.set()
-        await client.append(self.runtime.topic_name(POLICIES.name), {0: list(self._policy_records())})
+        await self._publish_policies()
         self._follower = asyncio.create_task(self._follow(topic, position))
         log.info("streams_started", customers=len(self.customers.directory.customers))
 
@@ -121,7 +121,19 @@ class Streams:
         except Exception as error:  # noqa: BLE001 - whoever waits for the runtime is told
             self.runtime.fail(error)
 
+    async def _publish_policies(self) -> None:
+        """What judges from now on, unless it did so before: the instant of the record that says which are in force
+        tells when they changed."""
+        topic, told = self.runtime.topic_name(POLICIES.name), dict[bytes | None, bytes | None]()
+        async for batch in self.runtime.client.scan(topic):
+            told.update(zip(batch.keys, batch.values, strict=True))
+        new = [record for record in self._policy_records() if told.get(record.key) != record.value]
+        if new:
+            await self.runtime.client.append(topic, {0: new})
+
     def _policy_records(self) -> Iterable[Record]:
-        """What judges from now on; the record that says which are in force comes last."""
+        """The record that says which are in force comes last."""
+        timestamp_ms = to_us(self._now()) // 1_000
         for record in [*records_of(self.configuration), in_force_record(self.configuration)]:
-            yield Record(key=record.hash.encode(), value=orjson.dumps(record.model_dump(mode="json")))
+            value = orjson.dumps(record.model_dump(mode="json"))
+            yield Record(key=record.hash.encode(), value=value, timestamp_ms=timestamp_ms)

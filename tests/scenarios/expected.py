@@ -27,7 +27,8 @@ RESOLVED_AS: Final = "as"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Came:
-    """What a run came to. `how` is `replay` or `live`; `noticed` has what the clock showed when each alert came."""
+    """What a run came to. `how` is `replay` or `live`; `noticed` has what the clock showed when each alert came,
+    `audited` what the self-audit found at the end."""
 
     how: str
     outcomes: Sequence[Found]
@@ -35,6 +36,7 @@ class Came:
     alerts: Sequence[Found]
     refused: Sequence[str]
     noticed: Sequence[datetime] = ()
+    audited: Sequence[str] = ()
 
 
 def differences(story: Story, came: Came) -> list[str]:
@@ -48,7 +50,7 @@ def differences(story: Story, came: Came) -> list[str]:
     refused = wanted.get("refused", {})
     if Counter(came.refused) != Counter(refused.get(came.how, {}) if came.how in refused else refused):
         lines.append(f"refused: wanted {refused}, found {dict(Counter(came.refused))}")
-    return lines
+    return lines + [f"the self-audit found: {finding}" for finding in came.audited]
 
 
 def unlike(live: Came, replayed: Came, *, alerts: bool) -> list[str]:

@@ -17,6 +17,7 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from alerting import app as alerting_app
+from alerting.notify import Routes
 from alerting.transport import Transport
 from schemas.configuration import Configuration
 from schemas.customers import Customer
@@ -31,6 +32,7 @@ from schemas.topics import (
     TOPICS,
 )
 from streams.app import Streams
+from streams.audit import Asked, Audited, audit
 from streams.engine.calendar import to_us
 from streams.metrics import Metrics
 from streams.transport import Fenced, Record, Runtime, TransportSettings, by_partition, create_app
@@ -82,6 +84,8 @@ class Pipeline:
         alerting: bool = True,
     ) -> None:
         self.clock = Clock(start)
+        self.configuration = configuration
+        self.first_start = first_start
         self.settings = settings or transport_settings()
         self.streams = Streams(
             url,
@@ -186,6 +190,28 @@ class Pipeline:
         async for batch in self.streams.runtime.client.scan(self.streams.runtime.topic_name(DEAD_LETTERS.name)):
             found += [dict(headers)["reason"].decode() for headers in batch.headers]
         return found
+
+    async def audit(self) -> Audited:
+        """The self-audit of everything as it stands now: nothing is on its way."""
+        runtime, topic = self.streams.runtime, self.streams.runtime.topic_name(CONTACT_EVENTS.name)
+        async with asyncio.timeout(SETTLE_SECONDS):
+            ends = {number: end for number, end in (await runtime.client.end_offsets(topic)).items() if end}
+            while not ends.items() <= (await runtime.client.committed(runtime.app_id, topic)).items():
+                await asyncio.sleep(POLL_SECONDS)
+        alerts = self.configuration.alerts
+        if alerts.from_ == "first_start" and self.first_start:
+            alerts = alerts.model_copy(update={"from_": self.first_start})
+        routes = Routes(alerts)
+        asked = Asked(
+            prefix=self.settings.topic_prefix,
+            alerts=alerts,
+            limits=self.configuration.limits,
+            receivers_of=lambda alert, _: routes.receivers(alert),
+            now=self.clock,
+            tolerance_us=0,
+            again_after_seconds=0,
+        )
+        return await audit(self.streams.runtime.client, asked)
 
     # -- inside
 

@@ -67,6 +67,7 @@ async def lived(story: Story, url: str, transport: TransportSettings) -> Came:
             if events := [step.event for step in steps if step.event]:
                 await pipeline.put_events(at, events)
         await pipeline.pass_time(story.until)
+        audited = await pipeline.audit()
         return Came(
             how="live",
             outcomes=list((await pipeline.latest(OUTCOMES.name, "outcome_id")).values()),
@@ -74,4 +75,5 @@ async def lived(story: Story, url: str, transport: TransportSettings) -> Came:
             alerts=[noticed.alert for noticed in pipeline.noticed],
             refused=await pipeline.refused(),
             noticed=[noticed.at for noticed in pipeline.noticed],
+            audited=[str(finding) for finding in audited.findings],
         )
