@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,7 +22,7 @@ from schemas.customers import Customer
 from schemas.policies import PolicyRecord
 from schemas.topics import ALERTS, JOURNEYS, OUTCOMES, POLICIES
 from streams.board.calendars import Calendars
-from streams.board.standing import Facts, Known, Standing, facts_of, in_order, ranked_of
+from streams.board.standing import Facts, Ranked, Row, Standing, facts_of, in_order, ranked_of
 from streams.board.waiting import Entry, Waiting
 from streams.customers import Customers
 from streams.engine.calendar import to_us
@@ -134,9 +134,20 @@ class Board:
             await pace()
         if len(self._facts) > 2 * len(ranked) + 1_000:
             self._facts = {one.customer_id: self._facts[one.customer_id] for one in ranked}
+        return self._stand(ranked, now_us)
+
+    def standing_of(self, customer_id: str) -> Row | None:
+        """How one customer stands now; None: nobody owes them anything."""
+        entry = self.waiting.entries.get(customer_id)
+        if entry is None or not entry.waits:
+            return None
+        now_us = to_us(self._now())
+        ranked = ranked_of(entry, self._facts_of(entry), self.calendars, now_us)
+        return self._stand([ranked], now_us).row(ranked)
+
+    def _stand(self, ranked: Iterable[Ranked], now_us: int) -> Standing:
         alerts_from_us = self.calendars.first_start_us if self._alerts_from_us is None else self._alerts_from_us
-        known: Known = self.known
-        return Standing(in_order(ranked), self.calendars, known, now_us=now_us, alerts_from_us=alerts_from_us)
+        return Standing(in_order(ranked), self.calendars, self.known, now_us=now_us, alerts_from_us=alerts_from_us)
 
     def _facts_of(self, entry: Entry) -> Facts:
         version = (entry.version, self._customers().version, self.calendars.version)

@@ -26,6 +26,7 @@ from schemas.events import Event
 from schemas.policies import PolicyRecord
 from schemas.topics import CONTACT_EVENTS, CUSTOMERS, POLICIES, TOPICS
 from streams.app import WAKE_EVERY_SECONDS, Streams
+from streams.board import Board
 from streams.customers import Customers, customer_records
 from streams.engine.timeline import customer_of, fact_of
 from streams.gateway import Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
@@ -92,6 +93,7 @@ class System:
         self._customers = Customers()
         self._follower: asyncio.Task[None] | None = None
         self._http: Server | None = None
+        self._board = self._board_of(configuration) if GATEWAY in self.roles else None
         self._stopping = False
         self._starting = "connecting to the broker"
         self.metrics = metrics = Metrics(
@@ -124,6 +126,8 @@ class System:
             await self.streams.start()
         else:
             await self._follow_customers()
+        if self._board is not None:
+            self._board.start()
         if ALERTING in self.roles:
             await self._start_alerting()
         self._starting = ""
@@ -165,6 +169,8 @@ class System:
             await self._http.stop()
         if self._follower is not None:
             self._follower.cancel()
+        if self._board is not None:
+            await self._board.stop()
         if self.alerting is not None and not again:
             await self.alerting.stop()
         if self._alerting_runtime is not None:
@@ -256,10 +262,22 @@ class System:
             alive=self._alive,
             explain=self._explain,
             metrics=lambda: render(self.registry),
+            board=self._board,
             now=self.now,
             refused=self.metrics.refused,
             ahead=timedelta(seconds=self.configuration.limits.ahead.seconds),
             late_after=timedelta(seconds=self.configuration.limits.late_after.seconds),
+        )
+
+    def _board_of(self, configuration: Configuration) -> Board:
+        alerts_from = configuration.alerts.from_
+        return Board(
+            lambda: self._log,
+            self._topic,
+            lambda: self.customers,
+            now=self.now,
+            alerts_from=alerts_from if isinstance(alerts_from, datetime) else None,
+            late_after=timedelta(seconds=configuration.limits.late_after.seconds),
         )
 
     async def _publish(self, events: Sequence[Publish]) -> None:

@@ -7,6 +7,7 @@ name of its own at 127.0.0.1 (DNS rebinding), so that the Host header must be on
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
@@ -14,7 +15,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
+OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/login", "/logout"})
+OPEN_PREFIX: Final = "/static/"
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -25,8 +27,9 @@ class UnsafeListen(ValueError):  # noqa: N818 - the name of what it found
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
     """Where and for whom. `port` 0 is any free one. `token`: what `Authorization: Bearer` must carry on every
-    request but `/livez` and `/readyz`. `allowed_hosts`: further Host headers, `name` or `name:port`; checked on
-    loopback, and elsewhere where any is given. Raises UnsafeListen."""
+    request but those for health, for the form by which a browser gives it, and for style and script.
+    `allowed_hosts`: further Host headers, `name` or `name:port`; checked on loopback, and elsewhere where any is
+    given. Raises UnsafeListen."""
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -70,16 +73,24 @@ def host_checked(listen: Listen) -> Middleware:
     return check
 
 
-def token_checked(listen: Listen) -> Middleware:
-    """Refuses requests without the token, with 401, before anything else of them is looked at."""
+def token_checked(
+    listen: Listen,
+    session: Callable[[web.Request], bool] = lambda _: False,
+    asked_for: Callable[[web.Request], web.Response | None] = lambda _: None,
+) -> Middleware:
+    """Refuses requests without the token, with 401, before anything else of them is looked at. `session`: whether
+    a browser gave it before; `asked_for`: the form in which a browser may give it."""
     token = None if listen.token is None else listen.token.encode()
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if token is not None and request.path not in OPEN_PATHS:
+        if token is not None and request.path not in OPEN_PATHS and not request.path.startswith(OPEN_PREFIX):
             scheme, _, given = request.headers.get("Authorization", "").partition(" ")
             same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token)
-            if scheme.lower() != "bearer" or not same:
+            if (scheme.lower() != "bearer" or not same) and not session(request):
+                form = asked_for(request)
+                if form is not None:
+                    return form
                 raise web.HTTPUnauthorized(
                     text="A token is needed: Authorization: Bearer …", headers={"WWW-Authenticate": "Bearer"}
                 )

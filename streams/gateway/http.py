@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 from urllib.parse import unquote, urlencode
@@ -20,8 +20,11 @@ from aiohttp.typedefs import Handler, Middleware
 
 from schemas.events import ID_CHARACTERS_MAX
 from streams.gateway.access import Listen, host_checked, token_checked
+from streams.gateway.assets import PREFIX
+from streams.gateway.board import CHANGES, CUSTOMERS, BoardPages
 from streams.gateway.intake import RETRY_AFTER_SECONDS, Intake
-from streams.gateway.pages import Pages, answer, json_answer, wants_json
+from streams.gateway.login import Login
+from streams.gateway.pages import CONTENT_SECURITY_POLICY, Pages, answer, json_answer, wants_json
 from streams.gateway.service import Gateway
 from streams.transport import TransportError
 
@@ -35,20 +38,32 @@ def create_http(
     gateway: Gateway, listen: Listen, *, monotonic: Callable[[], float] = time.monotonic
 ) -> web.Application:
     """The application, to be served by `server.Server`. Starts nothing."""
-    pages = Pages()
+    pages = Pages(with_token=listen.token is not None)
     routes = _Routes(gateway, pages)
+    login = Login(listen, pages)
     app = web.Application(
-        middlewares=[_answered(monotonic), host_checked(listen), token_checked(listen)],
+        middlewares=[_answered(monotonic), host_checked(listen), token_checked(listen, login.opens, login.asked_for)],
         client_max_size=gateway.body_bytes_max,
     )
     app[LISTEN] = listen
-    app.router.add_get("/", routes.home)
+    if gateway.board is None:
+        app.router.add_get("/", routes.home)
+    else:
+        board = BoardPages(gateway, gateway.board, pages)
+        app.router.add_get("/", board.page)
+        app.router.add_get(CHANGES, board.changes)
+        app.router.add_get(CUSTOMERS + "{customer_id:.+}", board.customer)
+        app.on_shutdown.append(board.close)
+    app.router.add_get(PREFIX + "{name}", pages.assets.answer)
+    app.router.add_get("/login", login.form)
+    app.router.add_post("/login", login.enter)
+    app.router.add_post("/logout", login.leave)
     app.router.add_get("/livez", routes.livez)
     app.router.add_get("/readyz", routes.readyz)
     app.router.add_get("/metrics", routes.metrics)
     app.router.add_get(CONTACTS + "{contact_id:.+}", routes.contact)
     app.router.add_post("/v1/events", Intake(gateway).take)
-    app.on_response_prepare.append(_safe_headers(pages.content_security_policy))
+    app.on_response_prepare.append(_safe_headers)
     return app
 
 
@@ -172,21 +187,17 @@ def _place(error: BaseException) -> str:
     return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-4:]))
 
 
-def _safe_headers(
-    content_security_policy: str,
-) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """What a browser must not do with any answer of ours."""
-    fixed = {
-        "Content-Security-Policy": content_security_policy,
-        "X-Content-Type-Options": "nosniff",
-        "X-Frame-Options": "DENY",
-        "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Cache-Control": "no-store",
-        "Server": "heardback",
-    }
+_FIXED: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Server": "heardback",
+}
 
-    async def prepare(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.update(fixed)
 
-    return prepare
+async def _safe_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """What a browser must not do with any answer of ours; only an answer itself may say that it can be kept."""
+    response.headers.update(_FIXED)
+    response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    response.headers.setdefault("Cache-Control", "no-store")

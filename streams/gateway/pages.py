@@ -1,47 +1,59 @@
 """Pages as a person reads them, and the same as JSON for whoever asks for it.
 
-No script runs in them, and everything shown is escaped. An explanation comes as the JSON that
-`streams.engine.explain` makes; what it says is not decided here.
+No page holds a script or a style of its own: both are files of the package, and nothing else may run. Everything
+shown is escaped. What a page says is not decided here.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import orjson
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from streams.engine.calendar import from_us
+from streams.gateway.assets import Assets
+from streams.gateway.drawing import bar_of
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
 
 
 class Pages:
-    """The templates, and the policy under which a browser shows what they make."""
+    """The templates. `with_token`: whether somebody logs in, and so may log out."""
 
-    def __init__(self) -> None:
+    def __init__(self, assets: Assets | None = None, *, with_token: bool = False) -> None:
+        self.assets = assets or Assets()
         self._templates = Environment(
-            loader=PackageLoader("streams.gateway"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+            loader=PackageLoader("streams.gateway"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
-        self._templates.filters.update(words=_words, duration=_duration, local=_local, is_link=_is_link)
-        source = PackageLoader("streams.gateway").get_source(self._templates, "style.css")[0]
-        self._templates.globals["style"] = source
-        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
-        self.content_security_policy = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
+        self._templates.filters.update(
+            words=_words, duration=_duration, open_time=open_time, wall_time=wall_time, local=_local, at=_at,
+            at_instant=_at_instant, utc=_utc, is_link=_is_link, segment=_segment, money=_money,
+        )  # fmt: skip
+        self._templates.globals.update(asset=self.assets.path, bar=bar_of, with_token=with_token)
 
     def html(self, status: int, template: str, **content: Any) -> web.Response:
         """A page of one of the templates."""
-        text = self._templates.get_template(f"{template}.html").render(**content)
-        return web.Response(status=status, text=text, content_type="text/html")
+        return web.Response(status=status, text=self.part(template, **content), content_type="text/html")
+
+    def part(self, template: str, **content: Any) -> str:
+        """The text of a template: a page or a part of one."""
+        return self._templates.get_template(f"{template}.html").render(**content)
 
 
 def answer(request: web.Request, status: int, words: Sequence[str], content: Mapping[str, Any]) -> web.Response:
@@ -91,12 +103,57 @@ def _duration(seconds: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
+def open_time(seconds: float) -> str:
+    """`97500` -> `27 h 5 min`: in hours, for a day of open time is not a day."""
+    minutes = int(abs(seconds)) // _MINUTE
+    hours, rest = divmod(minutes, 60)
+    if not minutes:
+        return "under 1 min"
+    return f"{hours} h {rest} min" if hours and rest else f"{hours} h" if hours else f"{rest} min"
+
+
+def wall_time(seconds: float) -> str:
+    """`425000` -> `4 d 22 h`: the two largest units."""
+    minutes = int(max(0.0, seconds)) // _MINUTE
+    days, hours, rest = minutes // 1_440, minutes % 1_440 // 60, minutes % 60
+    parts = ((days, "d"), (hours, "h"), (rest, "min"))
+    first = next((index for index, (count, _) in enumerate(parts) if count), None)
+    if first is None:
+        return "under 1 min"
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
 def _local(instant: str, time_zone: str) -> str:
     """`2026-11-14T11:00:00Z` in London -> `Sat 2026-11-14 11:00`, with seconds where there are any."""
     local = datetime.fromisoformat(instant).astimezone(ZoneInfo(time_zone))
     return f"{local:%a %Y-%m-%d %H:%M:%S}" if local.second else f"{local:%a %Y-%m-%d %H:%M}"
 
 
+def _at(instant_us: int, time_zone: str) -> str:
+    """Microseconds since 1970 -> `Sat 14 Nov 11:00` in that zone."""
+    return _at_instant(from_us(instant_us), time_zone)
+
+
+def _at_instant(instant: datetime, time_zone: str) -> str:
+    local = instant.astimezone(ZoneInfo(time_zone))
+    return f"{local:%a} {local.day} {local:%b %H:%M}"
+
+
+def _utc(instant_us: int) -> str:
+    """Microseconds since 1970 -> `2026-11-14T11:00:00Z`, for `datetime` of HTML."""
+    return f"{from_us(instant_us):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _is_link(text: str) -> bool:
     """Whether a browser may follow it: nothing but HTTP."""
     return text.startswith(("http://", "https://"))
+
+
+def _segment(text: str) -> str:
+    """An id as the last part of a path: slashes too are percent-encoded."""
+    return quote(text, safe="")
+
+
+def _money(value: float, currency: str | None) -> str:
+    """`48000.0`, `GBP` -> `GBP 48,000`."""
+    return f"{currency} {value:,.0f}" if currency else f"{value:,.0f}"

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from schemas.events import Event
+from streams.board import Board
 from streams.transport import Headers
 
 BODY_BYTES_MAX: Final = 5_000_000
@@ -65,8 +66,8 @@ class Gateway:
     `customer_of` is the customer an event belongs to (C19), None where it names nobody. `explain` is the
     explanation of a contact at an instant (None: now) as `streams.engine.explain.to_json` makes it, None where the
     contact is not known; may raise `TransportError`. `metrics` is a page and its content type. `refused` hears the
-    reason of each refused event. `ahead` and `late_after` are C20's, measured from `now`. `in_hand_bytes_max` bounds
-    the bodies of all requests that are not answered yet.
+    reason of each refused event. `board` tells who is waiting; None: another process does. `ahead` and `late_after`
+    are C20's, measured from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are not answered yet.
     """
 
     publish: Callable[[Sequence[Publish]], Awaitable[None]]
@@ -75,6 +76,7 @@ class Gateway:
     alive: Callable[[], Liveness]
     explain: Callable[[str, datetime | None], Awaitable[Mapping[str, Any] | None]]
     metrics: Callable[[], tuple[bytes, str]]
+    board: Board | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     refused: Callable[[str], None] = _nobody
     ahead: timedelta = timedelta(minutes=5)
