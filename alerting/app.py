@@ -13,7 +13,7 @@ The rules are in `rules`, what is owed in `notify`, telling in `deliver`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,10 +21,11 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry
 
-from alerting import notify, receivers
+from alerting import outbox, receivers
 from alerting.deliver import Delivery, Lane
 from alerting.metrics import Metrics
-from alerting.notify import Entry, OwnerOf, Routes
+from alerting.notify import OwnerOf, Routes
+from alerting.outbox import Outbox
 from alerting.owed import Pace
 from alerting.partition import CUSTOMER, Home, Work
 from alerting.posting import Rim, Sessions, wall
@@ -38,7 +39,7 @@ logger = structlog.get_logger(__name__)
 TABLE: Final = "alerts"
 SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, DELIVERIES.name)
 WRITTEN: Final = ALERTS.name
-CLOCK, OUTBOX = b"o:", b"d:"
+CLOCK = b"o:"
 LOOK_SECONDS: Final = 0.05
 Said = tuple[list[Change], Known | None]
 Fold = Callable[[Work, Any, Known | None], Said]
@@ -46,7 +47,7 @@ Fold = Callable[[Work, Any, Known | None], Said]
 
 def faults(spec: AlertsSpec) -> list[str]:
     """What is wrong with the receivers of a configuration, in words without secrets (`heardback check`)."""
-    return [fault for receiver in spec.receivers for fault in receivers.faults(receiver)]
+    return [fault for receiver in spec.receivers for fault in receivers.faults(receiver, spec.outbound_hosts)]
 
 
 def build(
@@ -66,15 +67,20 @@ def build(
     ValueError where `faults` finds any."""
     sessions = sessions or Sessions()
     pace = pace or Pace(resend_seconds=spec.resend_every.seconds)
-    rim = Rim(session=sessions, wall=wall, resend_seconds=pace.resend_seconds)
+    rim = Rim(
+        session=sessions, wall=wall, resend_seconds=pace.resend_seconds, outbound_hosts=spec.outbound_hosts
+    )  # fmt: skip
     made = {receiver.name: (receiver, receivers.make(receiver, rim)) for receiver in spec.receivers}
-    rules, routes = Rules(spec, first_start=first_start), Routes(spec, owner_of)
-    alerting = Alerting(transport, rules, routes, Metrics(registry), now, late_after)
+    by_customer = {name: told.by_customer for name, (_, told) in made.items()}
+    owing = Outbox(Routes(spec, owner_of), by_customer, fallback=spec.fallback)
+    alerting = Alerting(transport, Rules(spec, first_start=first_start), owing, Metrics(registry), now, late_after)
     alerting.closing = sessions.close
     for name, (receiver, told) in made.items():
         alerting.lanes[name] = Lane(
             name, told, alerting.write_down, now, alerting.metrics, pace,
-            receiver.retry_for.seconds if receiver.retry_for else None, transport.runtime.fail,
+            gives_up_after_seconds=receiver.retry_for.seconds if receiver.retry_for else None,
+            late_after_seconds=None if spec.fallback in (None, name) else spec.fallback_after.seconds,
+            digest_seconds=receivers.digest_seconds(receiver), fail=transport.runtime.fail,
         )  # fmt: skip
     return alerting
 
@@ -83,7 +89,7 @@ class Alerting:
     """See the module's docstring."""
 
     def __init__(
-        self, transport: Transport, rules: Rules, routes: Routes, metrics: Metrics,
+        self, transport: Transport, rules: Rules, owing: Outbox, metrics: Metrics,
         now: Callable[[], datetime], late_after: timedelta,
     ) -> None:  # fmt: skip
         self.lanes: dict[str, Lane] = {}
@@ -93,7 +99,7 @@ class Alerting:
         self._record = transport.record
         self._fenced = transport.fenced
         self._rules = rules
-        self._routes = routes
+        self._outbox = owing
         self._now = now
         self._late_after = late_after
         self._homes: dict[int, Home] = {}
@@ -174,35 +180,24 @@ class Alerting:
             except self._fenced:
                 return
             for key, value in view.items():
-                if key.startswith(OUTBOX):
-                    self._load(partition, key, Entry.from_bytes(value))
+                if (unit := outbox.unit_at(key, value)) is not None:
+                    for name, account in unit.accounts.items():
+                        self.lanes[name].load(partition, unit, account)
             home.live = True
         logger.info("alerts are delivered", partition=partition)
 
     async def _reroute(self, home: Home, view: Mapping[bytes, bytes]) -> dict[bytes, bytes | None]:
-        changed: dict[bytes, bytes | None] = {}
+        work, firing = Work(view), []
         for count, (key, value) in enumerate(list(view.items())):
             if count % 500 == 0:
                 await asyncio.sleep(0)
-            if key.startswith(OUTBOX):
-                entry = notify.rerouted(
-                    old := Entry.from_bytes(value), self._routes.receivers(old.record), self.lanes.keys()
-                )
-                if entry != old or entry.finished:
-                    changed[key] = None if entry.finished else entry.to_bytes()
+            if key.startswith((outbox.ALERT, outbox.WAIT)):
                 continue
             known = Known.from_bytes(value)
             home.remember(key, known)
-            for alert_id, said in known.alerts.items():
-                if said.firing and (name := OUTBOX + alert_id.encode()) not in view:
-                    change = Change(said.number, said.record)
-                    if entered := notify.entered(None, change, self._routes.receivers(said.record)):
-                        changed[name] = entered.to_bytes()
-        return changed
-
-    def _load(self, partition: int, key: bytes, entry: Entry) -> None:
-        for name, account in entry.accounts.items():
-            self.lanes[name].load(partition, key.removeprefix(OUTBOX).decode(), entry, account)
+            firing += [Change(said.number, said.record) for said in known.alerts.values() if said.firing]
+        self._outbox.rerouted(work, firing)
+        return work.written()
 
     # -- agents
 
@@ -241,13 +236,12 @@ class Alerting:
             work = Work(self._table.partition(batch.partition))
             for value in batch.values:
                 try:
-                    delivery = orjson.loads(value or b"")
-                    entry = work.entry(key := OUTBOX + delivery["alert_id"].encode())
-                    if entry is not None:
-                        work.entries[key] = notify.settled(entry, delivery)
+                    self._outbox.settle(work, orjson.loads(value or b""))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     logger.error("delivery not understood", partition=batch.partition, error=type(error).__name__)
             await self._table.write(batch.partition, work.written(), fence=batch.fence)
+            if home.live:
+                self._offer(batch.partition, self._outbox.passed_on(work))
 
     def _forget(self, home: Home, work: Work) -> None:
         """Lets go of what nobody can change any more: `late_after` after the last word."""
@@ -267,11 +261,7 @@ class Alerting:
             ]
             await self._runtime.send(WRITTEN, {partition: records}, fence=fence)
         for change in work.changes:
-            key = OUTBOX + change.record["alert_id"].encode()
-            names = self._routes.receivers(change.record, change.also)
-            entry = notify.entered(work.entry(key), change, [name for name in names if name in self.lanes])
-            if entry is not None:
-                work.entries[key] = entry
+            self._outbox.fold(work, change)
         await self._table.write(partition, work.written(), fence=fence)
         for key, known in work.knowns.items():
             if known is not None:
@@ -279,14 +269,11 @@ class Alerting:
         for change in work.changes:
             self.metrics.alerts.labels(change.record["kind"], change.record["state"]).inc()
         if home.live:
-            self._offer(partition, work.entries)
+            self._offer(partition, outbox.owed(work.units))
 
-    def _offer(self, partition: int, entries: Mapping[bytes, Entry]) -> None:
-        for key, entry in entries.items():
-            for name, account in entry.accounts.items():
-                if account.done < entry.number and name in self.lanes:
-                    alert_id = key.removeprefix(OUTBOX).decode()
-                    self.lanes[name].offer(partition, alert_id, entry.number, entry.record, wanted=account.wanted)
+    def _offer(self, partition: int, owed: Iterable[outbox.Owing]) -> None:
+        for name, unit, account in owed:
+            self.lanes[name].offer(partition, unit, account)
 
     # -- what lanes write down
 

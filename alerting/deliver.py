@@ -5,7 +5,12 @@ page that was never sent and has ended meanwhile is not sent, nor is its end. Ev
 `deliveries`) before it is made and again when it is answered, so that after a crash nothing is lost and
 nobody is told of an end without having been told of the beginning. One alert is never told twice at once.
 
-Who is owed what is decided in `notify`, what is true in `rules`; how a receiver is spoken to in `receivers`.
+A lane is also its receiver's circuit: once it does not answer it is left alone for as long as it asks for, or
+longer each time, and then asked with one notice before it is told the rest. What it has not taken within
+`late_after_seconds` is written down as `late`, once, for the fallback to be told, and tried on; after
+`gives_up_after_seconds` it is given up. A receiver that gathers gets one message in `digest_seconds` at most.
+
+Who is owed what is decided in `outbox`, what is true in `rules`; how a receiver is spoken to in `receivers`.
 """
 
 from __future__ import annotations
@@ -19,15 +24,24 @@ from typing import Any, Final
 import structlog
 
 from alerting.metrics import Metrics
-from alerting.notify import Account, Entry, Notice
+from alerting.notify import Account, Notice
+from alerting.outbox import Unit
 from alerting.owed import Owed, Pace
 from alerting.posting import Answer
 from alerting.receivers import Receiver
-from alerting.rules import Alert
 
 logger = structlog.get_logger(__name__)
 
 STOP_SECONDS: Final = 3.0
+GATHER_SECONDS: Final = 1.0
+"""How long the first of several changes waits for the others, where a receiver gets digests."""
+
+REFUSALS_IN_A_ROW: Final = 5
+"""After so many tries of which nothing was taken it is the receiver, whatever it answers."""
+
+IDS_WRITTEN: Final = 200
+"""So many alerts of a customer are named in a delivery."""
+
 UNANSWERED: Final = Answer(result="unknown", detail="given up while stopping")
 Delivery = dict[str, Any]
 WriteDown = Callable[[int, Sequence[Delivery], bool], Awaitable[bool]]
@@ -49,6 +63,8 @@ class Lane:
     metrics: Metrics
     pace: Pace
     gives_up_after_seconds: float | None = None
+    late_after_seconds: float | None = None
+    digest_seconds: float = 0.0
     fail: Callable[[BaseException], object] = str
     _alerts: dict[_Key, Owed] = field(default_factory=dict)
     _homes: dict[str, set[int]] = field(default_factory=dict)
@@ -56,7 +72,10 @@ class Lane:
     _again: list[_Key] = field(default_factory=list)
     _again_at: float = 0.0
     _failures: int = 0
+    _refusals: int = 0
     _away_until: float = 0.0
+    _gather_until: float = 0.0
+    _told_at: float = float("-inf")
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _posting: asyncio.Task[Sequence[Answer]] | None = None
     _posting_for: frozenset[int] = frozenset()
@@ -65,24 +84,28 @@ class Lane:
 
     # -- what is owed
 
-    def load(self, partition: int, alert_id: str, entry: Entry, account: Account) -> None:
+    def load(self, partition: int, unit: Unit, account: Account) -> None:
         """Takes over what the outbox says, when a partition becomes live."""
-        held = {number: entry.records[str(number)] for number in account.held if str(number) in entry.records}
-        if account.held and not held:
-            held = {entry.number: entry.record}
-        owed = Owed(alert_id, partition, entry.number, entry.record, account.wanted, account.done, held)
+        owed = self._owed(partition, unit, account)
+        owed.held = {number: unit.records[str(number)] for number in account.held if str(number) in unit.records}
+        if account.held and not owed.held:
+            owed.held = {unit.number: owed.record}
+        owed.done = account.done
         self._add(owed)
         self._again_at = 0.0
 
-    def offer(self, partition: int, alert_id: str, number: int, record: Alert, *, wanted: bool) -> None:
-        """The alert has changed; what was owed of it before is not owed any more."""
-        owed = self._alerts.get((partition, alert_id))
+    def offer(self, partition: int, unit: Unit, account: Account) -> None:
+        """The alert, or the customer's wait, has changed; what was owed of it before is not owed any more."""
+        owed = self._alerts.get((partition, unit.alert_id))
         if owed is None:
-            owed = Owed(alert_id, partition, number, record, wanted, 0, {})
-        else:
-            owed.number, owed.record, owed.wanted = number, record, wanted
-            owed.attempts, owed.first_try, owed.not_before = 0, None, 0.0
-        self._add(owed)
+            self._add(self._owed(partition, unit, account))
+        elif owed.changed(unit.number, unit.record, account, self._clock()):
+            self._add(owed)
+
+    def _owed(self, partition: int, unit: Unit, account: Account) -> Owed:
+        return Owed(
+            unit.alert_id, partition, unit.number, unit.record, account.wanted, 0, {}, account.instead, self._clock()
+        )
 
     async def drop(self, partition: int) -> None:
         """Forgets a partition that is another worker's now; what is being sent for it is broken off."""
@@ -102,7 +125,11 @@ class Lane:
         self._alerts[key] = owed
         self._homes.setdefault(owed.alert_id, set()).add(owed.partition)
         if owed.number > owed.done:
+            if not self._due and self.digest_seconds:
+                gathered = self._clock() + min(GATHER_SECONDS, self.digest_seconds)
+                self._gather_until = max(gathered, self._told_at + self.digest_seconds)
             self._due[key] = None
+            self.metrics.owed.labels(self.name).set(len(self._due))
             self._changed.set()
 
     def _forget(self, key: _Key) -> None:
@@ -138,9 +165,11 @@ class Lane:
             self.fail(error)
 
     async def _step(self) -> None:
-        clock = asyncio.get_running_loop().time()
+        clock = self._clock()
         if clock < self._away_until:
-            await self._wait(self._away_until - clock)
+            await self._wait(self._away_until - clock, through=True)
+        elif self._due and clock < self._gather_until:
+            await self._wait(self._gather_until - clock, through=True)
         elif wave := self._wave(clock):
             await self._tell(wave)
         elif self.receiver.resends and self._round(clock):
@@ -151,23 +180,28 @@ class Lane:
                 times.append(self._again_at)
             await self._wait(min(times) - clock if times else None)
 
-    async def _wait(self, seconds: float | None) -> None:
-        """Until something changes, or for so long. While the receiver is away nothing new is tried."""
+    async def _wait(self, seconds: float | None, *, through: bool = False) -> None:
+        """For so long, or until something changes; `through`: nothing new is tried before. Stopping ends it."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     await self._changed.wait()
-                    if self._stopping or asyncio.get_running_loop().time() >= self._away_until:
+                    if self._stopping or not through:
                         return
                     self._changed.clear()
         except TimeoutError:
             return
 
+    @staticmethod
+    def _clock() -> float:
+        return asyncio.get_running_loop().time()
+
     # -- telling
 
     def _wave(self, clock: float) -> list[Owed]:
-        """What is told next: one alone while the receiver is failing, each alert once."""
-        limit = 1 if self._failures else self.receiver.batch
+        """What is told next, each alert once: one alone while the receiver is failing, unless all is one
+        message."""
+        limit = 1 if self._failures and not self.digest_seconds else self.receiver.batch
         wave: dict[str, Owed] = {}
         for key in self._due:
             owed = self._alerts[key]
@@ -191,8 +225,11 @@ class Lane:
         await self._write(steps)
         notices = await self._announce(notices)
         if notices:
+            self._told_at = self._clock()
+            self._gather_until = self._told_at + self.digest_seconds
             answers = await self._deliver([owed.partition for owed, _ in notices], [notice for _, notice in notices])
             await self._learn(notices, answers)
+            await self._mark_overdue([owed for owed, _ in notices], answers)
 
     def _goes_on_elsewhere(self, owed: Owed) -> bool:
         """A contact that moved to another customer: the end of the old alert must not end the new one, for a
@@ -207,7 +244,6 @@ class Lane:
         by_partition: dict[int, list[Delivery]] = {}
         for owed, notice in notices:
             owed.attempts += 1
-            owed.first_try = owed.first_try or asyncio.get_running_loop().time()
             step = self._delivery(owed, notice.record, notice.number, "trying")
             by_partition.setdefault(owed.partition, []).append(step)
         for partition, steps in by_partition.items():
@@ -261,19 +297,36 @@ class Lane:
             self._done(owed, notice.number)
             log.error("alert rejected", detail=answer.detail)
             return "rejected"
-        if self._too_long(owed):
-            self._done(owed, notice.number)
-            log.error("alert given up", detail=answer.detail, attempt=owed.attempts)
-            return "gave_up"
         wait = max(self.pace.after(owed.attempts), answer.retry_after_seconds or 0.0)
-        owed.not_before = 0.0 if answer.away else asyncio.get_running_loop().time() + wait
+        owed.not_before = 0.0 if answer.away else self._clock() + wait
         log.warning("alert not delivered", detail=answer.detail, attempt=owed.attempts)
         return "unknown" if certain and firing else answer.result
 
-    def _too_long(self, owed: Owed) -> bool:
-        limit = self.gives_up_after_seconds
-        waited = asyncio.get_running_loop().time() - (owed.first_try or 0.0)
-        return limit is not None and waited > limit
+    async def _mark_overdue(self, tried: Sequence[Owed], answers: Sequence[Answer]) -> None:
+        """After a try that was not taken: what is owed for too long is late, or given up. Those that were not
+        tried wait behind it, and are as late."""
+        details = {
+            id(owed): answer.detail for owed, answer in zip(tried, answers, strict=True) if answer.result != "delivered"
+        }
+        if not details:
+            return
+        clock, last, steps = self._clock(), next(reversed(details.values())), []
+        for owed in [self._alerts[key] for key in self._due]:
+            waited = clock - owed.since
+            if self.gives_up_after_seconds is not None and waited > self.gives_up_after_seconds:
+                result = "gave_up"
+                self._done(owed, owed.number)
+            elif self.late_after_seconds is not None and waited > self.late_after_seconds and not owed.late:
+                result = "late"
+                owed.late = True
+            else:
+                continue
+            detail = details.get(id(owed), last)
+            steps.append((owed, self._delivery(owed, owed.record, owed.number, result, detail)))
+            self.metrics.deliveries.labels(self.name, result).inc()
+            logger.error("alert not deliverable", alert_id=owed.alert_id, receiver=self.name, result=result,
+                         detail=detail, attempt=owed.attempts)  # fmt: skip
+        await self._write(steps)
 
     def _done(self, owed: Owed, number: int) -> None:
         owed.done = max(owed.done, number)
@@ -282,6 +335,7 @@ class Lane:
         key = (owed.partition, owed.alert_id)
         if self._alerts.get(key) is owed:
             self._due.pop(key, None)
+            self.metrics.owed.labels(self.name).set(len(self._due))
             if owed.record["state"] == "resolved":
                 self._forget(key)
 
@@ -289,13 +343,15 @@ class Lane:
         """Whether the receiver is away: then it is left alone for a while, as long as it asks for or longer
         each time."""
         if any(answer.result in ("delivered", "rejected") for answer in answers):
-            self._failures = 0
+            self._failures = self._refusals = 0
+            self.metrics.away.labels(self.name).set(0)
             return
-        away = [answer for answer in answers if answer.away]
-        if away:
+        self._refusals += 1
+        if self._refusals >= REFUSALS_IN_A_ROW or any(answer.away for answer in answers):
             self._failures += 1
-            asked = max(answer.retry_after_seconds or 0.0 for answer in away)
-            self._away_until = asyncio.get_running_loop().time() + max(self.pace.after(self._failures), asked)
+            asked = max(answer.retry_after_seconds or 0.0 for answer in answers)
+            self._away_until = self._clock() + max(self.pace.after(self._failures), asked)
+            self.metrics.away.labels(self.name).set(1)
 
     # -- saying it again
 
@@ -331,8 +387,12 @@ class Lane:
             await self.write_down(partition, some, False)
 
     def _delivery(self, owed: Owed, record: Mapping[str, Any], number: int, result: str, detail: str = "") -> Delivery:
-        return {
+        delivery = {
             "alert_id": owed.alert_id, "number": number, "receiver": self.name, "result": result,
             "kind": record["kind"], "state": record["state"], "at": self.now().isoformat(),
             "attempt": owed.attempts, "detail": detail,
         }  # fmt: skip
+        if self.receiver.by_customer:
+            told = [line["alert_id"] for line in (*record["lines"], *record["ended"])]
+            delivery |= {"customer_id": record["customer_id"], "alert_ids": told[:IDS_WRITTEN]}
+        return delivery

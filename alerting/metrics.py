@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 
@@ -25,4 +25,14 @@ class Metrics:
         self.delay = Histogram(
             "responsiveness_delivery_delay_seconds", "From an alert's change to its being accepted by a receiver.",
             registry=registry, buckets=DELAY_BUCKETS,
+        )  # fmt: skip
+        # Grows: the receiver is away, or slower than we page; `responsiveness_receiver_away` says which.
+        self.owed = Gauge(
+            "responsiveness_deliveries_owed", "Alerts, or customers, that a receiver has yet to be told of.",
+            ["receiver"], registry=registry,
+        )  # fmt: skip
+        # 1 for minutes: nobody is reached there; look at the receiver, and that the fallback was told.
+        self.away = Gauge(
+            "responsiveness_receiver_away", "1 while a receiver takes nothing and is only probed.", ["receiver"],
+            registry=registry,
         )  # fmt: skip

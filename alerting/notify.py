@@ -18,17 +18,27 @@ from alerting.rules import Alert, Change
 from schemas.configuration import AlertsSpec, RouteMatch
 
 RECORDS_KEPT: Final = 4
+UNDELIVERED: Final = "undelivered"
+"""The annotation of what is told because another receiver could not be: which one, and what it answered."""
+
 OwnerOf = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """One receiver of one alert. `wanted`: the route of the last change leads here; `done` is the last
-    change that needs no more telling; `held` numbers the firing changes that it has, or may have."""
+    change that needs no more telling; `held` numbers the firing changes that it has, or may have. `instead`:
+    it is told because another receiver could not be, and until the alert ends; says which and why."""
 
     wanted: bool = True
     done: int = 0
     held: tuple[int, ...] = ()
+    instead: str = ""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Account:
+        """As a table kept it, perhaps before there was `instead`."""
+        return cls(content["wanted"], content["done"], tuple(content["held"]), content.get("instead", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,11 @@ class Entry:
         return self.records[str(self.number)]
 
     @property
+    def alert_id(self) -> str:
+        """What names it towards receivers."""
+        return str(self.record["alert_id"])
+
+    @property
     def finished(self) -> bool:
         """The alert is over and everybody who must know it does."""
         over = self.record["state"] == "resolved"
@@ -58,10 +73,7 @@ class Entry:
     def from_bytes(cls, value: bytes) -> Entry:
         """The inverse of `to_bytes`."""
         content = orjson.loads(value)
-        accounts = {
-            name: Account(account["wanted"], account["done"], tuple(account["held"]))
-            for name, account in content["accounts"].items()
-        }
+        accounts = {name: Account.of(account) for name, account in content["accounts"].items()}
         return cls(content["number"], content["records"], accounts)
 
 
@@ -89,7 +101,10 @@ def entered(entry: Entry | None, change: Change, receivers: Collection[str]) -> 
     number = max(change.number, entry.number + 1)
     accounts = entry.accounts
     if firing:
-        accounts = {name: replace(account, wanted=name in receivers) for name, account in accounts.items()}
+        accounts = {
+            name: replace(account, wanted=name in receivers or bool(account.instead))
+            for name, account in accounts.items()
+        }
         accounts = {**{name: Account() for name in receivers}, **accounts}
     return _pruned(Entry(number, {**entry.records, str(number): change.record}, accounts))
 
@@ -107,21 +122,36 @@ def settled(entry: Entry, delivery: Mapping[str, Any]) -> Entry:
     account = entry.accounts.get(delivery["receiver"])
     if account is None:
         return entry
+    accounts = {**entry.accounts, delivery["receiver"]: account_after(account, delivery)}
+    return _pruned(replace(entry, accounts=accounts))
+
+
+def account_after(account: Account, delivery: Mapping[str, Any]) -> Account:
+    """What a receiver knows after one step of telling it. `late` says only that it takes long."""
     number, result = delivery["number"], delivery["result"]
     firing = delivery["state"] == "firing"
     others = tuple(held for held in account.held if held != number)
     match result:
         case "trying" if firing and number > account.done:
-            account = replace(account, held=(*others, number))
+            return replace(account, held=(*others, number))
         case "not_taken":
-            account = replace(account, held=others)
+            return replace(account, held=others)
         case "delivered" if number >= account.done:
-            account = replace(account, done=number, held=(number,) if firing else ())
+            return replace(account, done=number, held=(number,) if firing else ())
         case "rejected" | "gave_up":
-            account = replace(account, done=max(number, account.done))
+            return replace(account, done=max(number, account.done))
         case "not_needed":
-            account = replace(account, done=max(number, account.done), held=())
-    return _pruned(replace(entry, accounts={**entry.accounts, delivery["receiver"]: account}))
+            return replace(account, done=max(number, account.done), held=())
+    return account
+
+
+def instead(entry: Entry, receiver: str, why: str) -> Entry:
+    """The entry once `receiver` is to be told because another one could not be."""
+    known = entry.accounts.get(receiver)
+    if entry.record["state"] != "firing" or (known is not None and known.wanted):
+        return entry
+    account = replace(known or Account(), wanted=True, done=0, instead=why)
+    return replace(entry, accounts={**entry.accounts, receiver: account})
 
 
 def notice_key(record: Mapping[str, Any], number: int) -> str:
@@ -134,6 +164,11 @@ def notice_key(record: Mapping[str, Any], number: int) -> str:
 def ended_here(record: Alert) -> Alert:
     """What a receiver is told whose alert goes on elsewhere: another route has it now."""
     return message.resolved(record, "superseded", record["at"])
+
+
+def undelivered(record: Alert, why: str) -> Alert:
+    """The same alert, saying that another receiver could not be told."""
+    return {**record, "annotations": {**record["annotations"], UNDELIVERED: why}}
 
 
 class Routes:

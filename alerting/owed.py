@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from alerting.notify import Notice, ended_here, notice_key
+from alerting.notify import Account, Notice, ended_here, notice_key, undelivered
 from alerting.rules import Alert
 
 
@@ -29,7 +29,8 @@ class Pace:
 
 @dataclass(slots=True, eq=False)
 class Owed:
-    """One alert of one partition, as this receiver should know it."""
+    """One alert of one partition, or one customer's wait, as this receiver should know it. `instead`: another
+    receiver could not be told, and why; `since` when it came to be owed, on the loop's clock."""
 
     alert_id: str
     partition: int
@@ -38,9 +39,21 @@ class Owed:
     wanted: bool
     done: int
     held: dict[int, Alert]
+    instead: str
+    since: float
     attempts: int = 0
-    first_try: float | None = None
     not_before: float = 0.0
+    late: bool = False
+
+    def changed(self, number: int, record: Alert, account: Account, clock: float) -> bool:
+        """Takes over a change; whether it is one."""
+        if (number, account.wanted, account.instead) == (self.number, self.wanted, self.instead):
+            return False
+        if number == self.number:
+            self.done = min(self.done, account.done)  # to be told anew, instead of another receiver
+        self.number, self.record, self.wanted, self.instead = number, record, account.wanted, account.instead
+        self.attempts, self.since, self.not_before, self.late = 0, clock, 0.0, False
+        return True
 
     @property
     def firing(self) -> bool:
@@ -60,5 +73,7 @@ class Owed:
                 return None
             if record["state"] == "firing":
                 record = ended_here(self.held[max(self.held)])
+        if self.instead:
+            record = undelivered(record, self.instead)
         replaces = tuple(held for number, held in self.held.items() if number != self.number)
         return Notice(self.alert_id, self.number, record, notice_key(record, self.number), replaces)

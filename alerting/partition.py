@@ -6,15 +6,17 @@ import asyncio
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from alerting.notify import Entry
 from alerting.rules import Change, Known, ended_at
+from alerting.waits import Wait
 
 CUSTOMER: Final = b"j:"
 """Under which a table has what is known of a customer's journeys."""
 
 FORGET_AT_ONCE: Final = 1000
+Unit = TypeVar("Unit", Entry, Wait)
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +48,7 @@ class Work:
     view: Mapping[bytes, bytes]
     changes: list[Change] = field(default_factory=list)
     knowns: dict[bytes, Known | None] = field(default_factory=dict)
-    entries: dict[bytes, Entry] = field(default_factory=dict)
+    units: dict[bytes, Entry | Wait | None] = field(default_factory=dict)
 
     def known(self, key: bytes) -> Known | None:
         """What is known under a key, as of now."""
@@ -65,14 +67,19 @@ class Work:
         if known is not None or key in self.view or key in self.knowns:
             self.knowns[key] = known
 
-    def entry(self, key: bytes) -> Entry | None:
-        """The outbox's entry of an alert, as of now."""
-        if key in self.entries:
-            return self.entries[key]
+    def unit(self, key: bytes, kind: type[Unit]) -> Unit | None:
+        """An entry of the outbox, as of now."""
+        if key in self.units:
+            found = self.units[key]
+            return found if isinstance(found, kind) else None
         value = self.view.get(key)
-        return None if value is None else Entry.from_bytes(value)
+        return None if value is None else kind.from_bytes(value)
 
     def written(self) -> dict[bytes, bytes | None]:
         """The outbox first: were only a part of it durable, the rest would be folded again."""
-        entries = {key: None if entry.finished else entry.to_bytes() for key, entry in self.entries.items()}
-        return {**entries, **{key: None if known is None else known.to_bytes() for key, known in self.knowns.items()}}
+        units = {
+            key: None if unit is None or unit.finished else unit.to_bytes()
+            for key, unit in self.units.items()
+            if key in self.view or (unit is not None and not unit.finished)
+        }
+        return {**units, **{key: None if known is None else known.to_bytes() for key, known in self.knowns.items()}}

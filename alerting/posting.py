@@ -7,16 +7,15 @@ carry a token.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import aiohttp
-from yarl import URL
+
+from alerting.outbound import PublicOnly
 
 CONNECT_SECONDS: Final = 5.0
 RETRY_AFTER_SECONDS_MAX: Final = 3600.0
@@ -41,23 +40,24 @@ DELIVERED: Final = Answer(result="delivered")
 class Rim:
     """What a receiver needs of the world: a session (by whether private addresses are allowed; asked for once
     the loop runs), and the wall clock, which is the receivers' even where heardback's own runs at another
-    speed. `resend_seconds` is how often what fires is said again."""
+    speed. `resend_seconds` is how often what fires is said again, `outbound_hosts` where receivers may be."""
 
-    session: Callable[[bool], aiohttp.ClientSession]
+    session: Callable[[bool | None], aiohttp.ClientSession]
     wall: Callable[[], datetime]
     resend_seconds: float = 60.0
+    outbound_hosts: Sequence[str] | None = None
 
 
 class Sessions:
-    """The sessions of one process, made when first asked for: one that may reach private addresses, one that
-    may not. No cookies, no proxy from the environment."""
+    """The sessions of one process, made when first asked for, one for each reach. No cookies, no proxy from the
+    environment."""
 
     def __init__(self) -> None:
-        self._open: dict[bool, aiohttp.ClientSession] = {}
+        self._open: dict[bool | None, aiohttp.ClientSession] = {}
 
-    def __call__(self, allow_private: bool) -> aiohttp.ClientSession:
+    def __call__(self, allow_private: bool | None) -> aiohttp.ClientSession:
         if allow_private not in self._open:
-            resolver = None if allow_private else PublicOnly()
+            resolver = None if allow_private else PublicOnly(allow_private)
             connector = aiohttp.TCPConnector(limit=0, limit_per_host=32, resolver=resolver)
             self._open[allow_private] = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
@@ -69,18 +69,6 @@ class Sessions:
         for session in self._open.values():
             await session.close()
         self._open.clear()
-
-
-class PublicOnly(aiohttp.ThreadedResolver):
-    """Names that lead into a private network are not found. Addresses in numbers never come here: they are
-    refused with the configuration (`private_address`)."""
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> Any:
-        """The public addresses of a host. Raises OSError when there is none."""
-        found = [result for result in await super().resolve(host, port, family) if not is_private(result["host"])]
-        if not found:
-            raise OSError("no public address")
-        return found
 
 
 def wall() -> datetime:
@@ -130,17 +118,3 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
     if seconds != seconds:  # not a number
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
-
-
-def is_private(host: str) -> bool:
-    """Whether an address is not on the open internet: loopback, link-local, private networks."""
-    return not ipaddress.ip_address(host.partition("%")[0]).is_global
-
-
-def private_address(url: str) -> bool:
-    """Whether a URL names a private address in numbers, or this host."""
-    host = URL(url).host or ""
-    try:
-        return is_private(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -9,12 +9,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.alerts import Kind, Severity
 from schemas.events import Channel, Id
-from schemas.policies import CalendarSpec, Duration, OpenDuration, PolicySpec, Strict, one_or_many
+from schemas.policies import (
+    CalendarSpec,
+    Duration,
+    OpenDuration,
+    PolicySpec,
+    Strict,
+    one_or_many,
+    time_zone_name,
+)
 
 
 class EscalationSpec(Strict):
@@ -30,8 +38,14 @@ def _name_is_optional(schema: dict[str, Any]) -> None:
     schema["required"].remove("name")
 
 
+def _many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class ReceiverSpec(Strict):
-    """Where alerts go. `name` defaults to the type; what else a type needs is checked by `alerting`."""
+    """Where alerts go. `name` defaults to the type; which of the rest a type needs, and which it has no use
+    for, is checked by `alerting`. `allow_private`: by default a private address is reached only where `urls`
+    or `host` say it in numbers (or localhost), never by a name that leads to one."""
 
     model_config = ConfigDict(json_schema_extra=_name_is_optional)
 
@@ -42,7 +56,15 @@ class ReceiverSpec(Strict):
     secret_file: str | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     retry_for: Duration | None = None
-    allow_private: bool = True
+    allow_private: bool | None = None
+    digest_every: OpenDuration | None = None
+    host: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str | None = None
+    user: str | None = Field(default=None, repr=False)
+    sender: str | None = None
+    to: Annotated[list[str], BeforeValidator(_many)] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -53,15 +75,12 @@ class ReceiverSpec(Strict):
 
     @field_validator("urls")
     @classmethod
-    def _http(cls, value: list[str]) -> list[str]:
-        for url in value:
+    def _http(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        """A receiver through apprise has addresses of every kind."""
+        for url in value if info.data.get("type") != "apprise" else ():
             if not url.startswith(("http://", "https://")):
-                raise ValueError(f"found {url!r}, wanted http:// or https://")
+                raise ValueError("found an address of another kind, wanted http:// or https://")
         return value
-
-
-def _many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 Names = Annotated[list[Id], BeforeValidator(_many)]
@@ -89,7 +108,9 @@ class RouteSpec(Strict):
 
 
 class AlertsSpec(Strict):
-    """Who is told. `from`: breaches due before are recorded, never paged."""
+    """Who is told. `from`: breaches due before are recorded, never paged. `fallback` is told what another
+    receiver refuses, or has not taken `fallback_after` it was owed. `outbound_hosts`: where receivers may be, by
+    name or as `*.example.com`; absent: anywhere."""
 
     from_: Literal["first_start"] | datetime = Field(default="first_start", alias="from")
     escalations: list[EscalationSpec] = Field(default_factory=list)
@@ -98,6 +119,9 @@ class AlertsSpec(Strict):
     board_url: str | None = None
     runbook_url: str = "https://heardback.example/runbooks"
     resend_every: OpenDuration = Field(default_factory=lambda: _duration("1m"))
+    fallback: Id | None = None
+    fallback_after: OpenDuration = Field(default_factory=lambda: _duration("5m"))
+    outbound_hosts: list[str] | None = None
 
     @field_validator("from_")
     @classmethod
@@ -113,6 +137,7 @@ class AlertsSpec(Strict):
             raise ValueError(f"found receivers {sorted(twice)} twice, wanted each name once")
         used = [name for route in self.routes for name in route.receivers]
         used += [name for step in self.escalations for name in step.receivers or ()]
+        used += [self.fallback] if self.fallback is not None else []
         if unknown := sorted(set(used) - set(names)):
             found = {"found": str(unknown), "wanted": str(names)}
             raise PydanticCustomError("unknown_receiver", "found receivers {found}, wanted some of {wanted}", found)
@@ -126,12 +151,32 @@ def _duration(text: str) -> Any:
 
 
 class ReportSpec(Strict):
-    """When the weekly report is due, in whose time, and to whom it goes."""
+    """When the weekly report is due, in whose time, and to whom it goes. A week that starts on Sunday has the name of
+    the ISO week whose Monday follows."""
 
     time_zone: str = "UTC"
     week_starts: Literal["monday", "sunday"] = "monday"
     send_at: str = "mon 07:00"
     to: list[str] = Field(default_factory=list)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        return time_zone_name(value)
+
+
+class FactsSpec(Strict):
+    """Where outcomes, journeys and alerts are kept for reports: `sqlite:///PATH` or `postgresql://HOST/DATABASE`, or
+    a file that holds such a URL. Default: SQLite under `--data`."""
+
+    url: Annotated[str | None, Field(repr=False)] = None  # it may carry a password
+    url_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> FactsSpec:
+        if self.url is not None and self.url_file is not None:
+            raise ValueError("found url and url_file, wanted one of them")
+        return self
 
 
 class Limits(Strict):
@@ -163,5 +208,6 @@ class Configuration(Strict):
     policies: list[PolicySpec] = Field(default_factory=list)
     alerts: AlertsSpec = Field(default_factory=AlertsSpec)
     report: ReportSpec = Field(default_factory=ReportSpec)
+    facts: FactsSpec = Field(default_factory=FactsSpec)
     limits: Limits = Field(default_factory=Limits)
     broker: BrokerSpec = Field(default_factory=BrokerSpec)

@@ -13,17 +13,21 @@ from pydantic import Field
 from schemas.alerts import Kind
 from schemas.events import Id, Instant, Record, Text
 
-Result = Literal["trying", "delivered", "not_taken", "unknown", "rejected", "gave_up", "not_needed"]
+Result = Literal["trying", "delivered", "not_taken", "unknown", "rejected", "gave_up", "late", "not_needed"]
 
 
 class Delivery(Record):
     """One step of telling `receiver` of change `number` of an alert.
 
     `trying` is written before anything is sent; `not_taken` says that the receiver certainly does not have
-    it, `unknown` that it may; both are tried again. `rejected` and `gave_up` are not. `not_needed`: it was
-    over before the receiver heard of it."""
+    it, `unknown` that it may; both are tried again. `rejected` and `gave_up` are not. `late`: it was not taken
+    within the bound, the fallback is told, and it is tried on. `not_needed`: it was over before the receiver
+    heard of it. A receiver for people is told of a customer: `alert_id` is then the name of the notification,
+    `customer_id` says whose, and `alert_ids` which alerts it tells of (200 at most)."""
 
     alert_id: Id
+    customer_id: Id | None = None
+    alert_ids: list[Id] = Field(default_factory=list)
     number: Annotated[int, Field(ge=1)]
     receiver: Id
     result: Result

@@ -54,7 +54,7 @@ def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | 
     from alerting import receivers
 
     for index, receiver in enumerate(loaded.alerts.receivers):
-        for fault in receivers.faults(receiver):
+        for fault in receivers.faults(receiver, loaded.alerts.outbound_hosts):
             yield ("alerts", "receivers", index), fault
 
 

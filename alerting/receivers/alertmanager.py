@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import orjson
 
+from alerting import outbound
 from alerting.notify import Notice
-from alerting.posting import Answer, Rim, post, private_address
+from alerting.posting import Answer, Rim, post
 from schemas.configuration import ReceiverSpec
 
+TAKES: Final = frozenset({"urls", "allow_private"})
 PATH: Final = "/api/v2/alerts"
 OUTLIVES_RESENDS: Final = 5
 """How many times the interval of saying it again an alert lives when nobody says it any more."""
@@ -38,6 +40,7 @@ class Alertmanager:
     batch = 128
     resends = True
     by_labels = True
+    by_customer = False
 
     def __init__(self, spec: ReceiverSpec, rim: Rim) -> None:
         self._spec = spec
@@ -116,12 +119,10 @@ def _best(by_replica: Sequence[Sequence[Answer]]) -> list[Answer]:
     return [min(answers, key=lambda answer: _TRIED.index(answer.result)) for answers in zip(*by_replica, strict=True)]
 
 
-def faults(spec: ReceiverSpec) -> list[str]:
+def faults(spec: ReceiverSpec, hosts: Sequence[str] | None) -> list[str]:
     """At least one address."""
     found = [] if spec.urls else ["found no urls, wanted those of every replica"]
-    if not spec.allow_private and any(map(private_address, spec.urls)):
-        found.append("found a private address, wanted a public one or allow_private: true")
-    return found
+    return found + outbound.faults(spec.urls, hosts, allow_private=spec.allow_private)
 
 
 def make(spec: ReceiverSpec, rim: Rim) -> Alertmanager:

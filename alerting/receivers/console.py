@@ -13,6 +13,7 @@ from alerting.notify import Notice
 from alerting.posting import DELIVERED, Answer, Rim
 from schemas.configuration import ReceiverSpec
 
+TAKES: Final = frozenset[str]()
 _MARKS: Final = {"warning": "warning", "page": "PAGE", "critical": "CRITICAL"}
 
 
@@ -22,6 +23,7 @@ class Console:
     batch = 256
     resends = False
     by_labels = False
+    by_customer = False
 
     async def deliver(self, notices: Sequence[Notice]) -> Sequence[Answer]:
         """Writes and flushes; a closed pipe is somebody who may not have read it."""
@@ -44,9 +46,9 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def faults(spec: ReceiverSpec) -> list[str]:
+def faults(spec: ReceiverSpec, hosts: Sequence[str] | None) -> list[str]:  # noqa: ARG001  # as the registry wants it
     """A console needs nothing."""
-    return ["found urls, a console has none"] if spec.urls else []
+    return []
 
 
 def make(spec: ReceiverSpec, rim: Rim) -> Console:  # noqa: ARG001  # as the registry wants it

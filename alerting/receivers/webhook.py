@@ -10,16 +10,17 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import orjson
 from standardwebhooks.webhooks import Webhook as Signer
 
+from alerting import outbound, secret
 from alerting.notify import Notice
-from alerting.posting import Answer, Rim, post, private_address
+from alerting.posting import Answer, Rim, post
 from schemas.configuration import ReceiverSpec
 
+TAKES: Final = frozenset({"urls", "secret", "secret_file", "allow_private"})
 AT_ONCE: Final = 16
 _PREFIX: Final = "whsec_"
 
@@ -30,11 +31,12 @@ class Webhook:
     batch = 64
     resends = False
     by_labels = False
+    by_customer = False
 
     def __init__(self, spec: ReceiverSpec, rim: Rim) -> None:
         self._spec = spec
         self._rim = rim
-        self._signer = Signer(_key(_secret(spec)))
+        self._signer = Signer(_key(secret.needed(spec)))
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def deliver(self, notices: Sequence[Notice]) -> Sequence[Answer]:
@@ -55,16 +57,15 @@ class Webhook:
             return await post(session, self._spec.urls[0], body, headers, self._spec.timeout_seconds)
 
 
-def faults(spec: ReceiverSpec) -> list[str]:
+def faults(spec: ReceiverSpec, hosts: Sequence[str] | None) -> list[str]:
     """One address, and a secret in base64 with or without `whsec_`, here or in a file."""
     found = []
     if len(spec.urls) != 1:
         found.append(f"found {len(spec.urls)} urls, wanted one")
-    if not spec.allow_private and any(map(private_address, spec.urls)):
-        found.append("found a private address, wanted a public one or allow_private: true")
+    found += outbound.faults(spec.urls, hosts, allow_private=spec.allow_private)
     try:
-        _key(_secret(spec))
-    except (OSError, ValueError) as fault:
+        _key(secret.needed(spec))
+    except ValueError as fault:
         found.append(str(fault))
     return found
 
@@ -74,20 +75,9 @@ def make(spec: ReceiverSpec, rim: Rim) -> Webhook:
     return Webhook(spec, rim)
 
 
-def _secret(spec: ReceiverSpec) -> str:
-    if spec.secret_file is not None:
-        try:
-            return Path(spec.secret_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise ValueError(f"secret_file {spec.secret_file}: {error.strerror}") from None
-    if spec.secret is None:
-        raise ValueError("found no secret, wanted secret or secret_file")
-    return spec.secret
-
-
-def _key(secret: str) -> bytes:
+def _key(text: str) -> bytes:
     try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
         key = b""
     if not key:
