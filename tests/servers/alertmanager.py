@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,20 @@ class Alertmanager(ServerProcess):
     Its silences and notification log survive a restart; alerts do not: whoever fires them sends them again.
     """
 
-    def __init__(self, folder: Path, *, group_interval: str = "1s", repeat_interval: str = "1h") -> None:
-        """Intervals as in its own configuration: between notifications of a group, and of an unchanged group."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        group_interval: str = "1s",
+        repeat_interval: str = "1h",
+        configuration: Callable[[str], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Intervals as in its own configuration: between notifications of a group, and of an unchanged group.
+        `configuration`: another one altogether, given the address of `pages`."""
         self._folder = folder
         self._group_interval = group_interval
         self._repeat_interval = repeat_interval
+        self._configuration = configuration
         self.pages = Receiver()
         self.config = folder / "alertmanager.json"
         [port] = free_ports(1)
@@ -50,7 +60,7 @@ class Alertmanager(ServerProcess):
     def prepare(self) -> None:
         """Writes its configuration (JSON is YAML)."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        config = {
+        config: Mapping[str, Any] = {
             "route": {
                 "receiver": "pages",
                 "group_by": ["..."],
@@ -62,6 +72,8 @@ class Alertmanager(ServerProcess):
                 {"name": "pages", "webhook_configs": [{"url": f"{self.pages.url}/page", "send_resolved": True}]}
             ],
         }
+        if self._configuration is not None:
+            config = self._configuration(self.pages.url)
         self.config.write_text(json.dumps(config), encoding="utf-8")
 
     def answers(self) -> bool:
