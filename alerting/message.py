@@ -185,7 +185,7 @@ def _addresses(kind: str, customer_id: str, contact_id: str, url: str | None, li
 
 def _waited(since: str, until: str, open_seconds: float | None) -> dict[str, str]:
     """Both kinds of time. Records of an earlier heardback do not say the open one."""
-    found = {"waited": wait(since, until)}
+    found = {"waited_wall": wait(since, until)}
     if open_seconds is not None:
         found["waited_open"] = _length(int(open_seconds))
     return found

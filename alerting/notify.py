@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from alerting import message
+from alerting.routes import mismatch
 from alerting.rules import Alert, Change
-from schemas.configuration import AlertsSpec, RouteMatch
+from schemas.configuration import AlertsSpec
 
 RECORDS_KEPT: Final = 4
 UNDELIVERED: Final = "undelivered"
@@ -187,23 +188,8 @@ class Routes:
     def _routed(self, alert: Mapping[str, Any]) -> Sequence[str]:
         if not self._routes:
             return self._names
-        return next((route.receivers for route in self._routes if self._matches(route.match, alert)), ())
-
-    def _matches(self, match: RouteMatch, alert: Mapping[str, Any]) -> bool:
-        labels = alert["labels"]
-        wanted = (
-            (match.tier, labels.get("tier")),
-            (match.channel, labels.get("channel")),
-            (match.queue, labels.get("queue")),
-            (match.kind, alert["kind"]),
-            (match.policy, alert["policy"]),
-            (match.severity, alert["severity"]),
-        )
-        if not all(allowed is None or value in allowed for allowed, value in wanted):
-            return False
-        if match.owner is None:
-            return True
-        return self._owner_of is not None and self._owner_of(alert["customer_id"]) in match.owner
+        owner = self._owner_of(alert["customer_id"]) if self._owner_of else None
+        return next((route.receivers for route in self._routes if not mismatch(route.match, alert, owner)), ())
 
 
 def _pruned(entry: Entry) -> Entry:

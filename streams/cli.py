@@ -50,30 +50,63 @@ def configuration(path: Path, faults_of: settings.FaultsOf = settings.no_further
 
 
 def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
-    """What is wrong with the receivers, each by itself."""
+    """What is wrong with the receivers, each by itself, and routes that can reach nobody."""
     from alerting import receivers
+    from streams.commands.checking import faults_of_routes
 
     for index, receiver in enumerate(loaded.alerts.receivers):
         for fault in receivers.faults(receiver, loaded.alerts.outbound_hosts):
             yield ("alerts", "receivers", index), fault
+    yield from faults_of_routes(loaded)
 
 
 def faults_but_secrets(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
     """The same where the secrets need not be at hand; says which receivers were not looked at for that."""
     for location, fault in faults_of_receivers(loaded):
-        receiver = loaded.alerts.receivers[int(location[-1])]
-        if receiver.secret_file is not None and not Path(receiver.secret_file).exists():
+        receiver = loaded.alerts.receivers[int(location[-1])] if location[1] == "receivers" else None
+        if receiver is not None and receiver.secret_file is not None and not Path(receiver.secret_file).exists():
             typer.echo(f"heardback: not checked, as its secret is not here: {fault}", err=True)
         else:
             yield location, fault
 
 
-@app.command(epilog="Example: heardback check --config heardback.yaml")
-def check(config: ConfigFile = Path("heardback.yaml")) -> None:
+@app.command(epilog="Example: heardback check --config heardback.yaml --alert tier=gold,channel=form,kind=breach")
+def check(
+    config: ConfigFile = Path("heardback.yaml"),
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Say who would be told of such an alert, route by route: tier, channel, queue, owner, policy, kind, "
+            "severity as key=value pairs."
+        ),
+    ] = None,
+    customers: Annotated[
+        str | None,
+        typer.Option(help="All customers there are: a route for a tier or an owner that none has is a fault."),
+    ] = None,
+) -> None:
     """Validate the configuration: all faults at once, with line numbers."""
-    loaded = configuration(config, faults_but_secrets)
+    from streams.commands import checking
+
+    known = None if customers is None else _customers_of(customers)
+
+    def faults_of(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
+        yield from faults_but_secrets(loaded)
+        if known is not None:
+            without = set(checking.faults_of_routes(loaded))
+            yield from (fault for fault in checking.faults_of_routes(loaded, known) if fault not in without)
+
+    loaded = configuration(config, faults_of)
     policies = settings.policies_of(loaded)
     typer.echo(f"{config}: {len(policies.policies)} policies on {len(policies.calendars)} calendars, no fault")
+    for warning in checking.warnings(loaded):
+        typer.echo(f"{config}: note: {warning}")
+    if alert:
+        try:
+            for line in checking.explained(loaded, checking.said_in(alert)):
+                typer.echo(line)
+        except ValueError as unusable:
+            wrong(f"--alert: {unusable}")
 
 
 @app.command(

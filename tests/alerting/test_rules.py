@@ -295,7 +295,7 @@ def test_everything_a_page_needs_is_in_it_and_nothing_the_customer_said() -> Non
         "url": "https://desk.example/4711",
         "explanation": "first_response cycle 1: unanswered, overdue; policy gold p1, calendar london k1",
         "promised": "a first response within 1h, by Tue 2026-11-10 10:00 UTC (policy gold)",
-        "waited": "1 h",
+        "waited_wall": "1 h",
         "waited_open": "30 min",
         "channels_tried": "ticket",
     }

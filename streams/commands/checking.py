@@ -1,0 +1,80 @@
+"""What `heardback check` says beyond the shape of the configuration: routes that reach nobody, and who is told.
+
+Matching alerts against routes is `alerting.routes`; reading the file `streams.settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from alerting import routes
+from schemas.configuration import Configuration
+from schemas.customers import Customer
+
+NOT_CONFIGURED: Final = "no receiver is configured: nobody is told of anything"
+
+
+def faults_of_routes(
+    loaded: Configuration, customers: Sequence[Customer] | None = None
+) -> Iterator[tuple[Sequence[str | int], str]]:
+    """Routes that can reach nobody. `customers`: all that there are, where they are known."""
+    for index, fault in routes.faults(loaded.alerts, _known(loaded, customers)):
+        yield ("alerts", "routes", index), fault
+
+
+def warnings(loaded: Configuration) -> list[str]:
+    """What is no fault, and perhaps not meant."""
+    if not loaded.alerts.receivers:
+        return [NOT_CONFIGURED]
+    unheard = routes.unheard(loaded.alerts, _known(loaded, None))
+    return [f"no receiver is told of any alert of kind {', '.join(unheard)}"] if unheard else []
+
+
+def said_in(options: Sequence[str]) -> dict[str, str]:
+    """`tier=gold,channel=form` as keys and values. Raises ValueError."""
+    said: dict[str, str] = {}
+    for part in (part.strip() for option in options for part in option.split(",")):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key or not value:
+            raise ValueError(f"found {part!r}, wanted key=value pairs such as tier=gold,channel=form,kind=breach")
+        if key in said:
+            raise ValueError(f"found {key} twice, wanted each key once")
+        said[key] = value
+    return said
+
+
+def explained(loaded: Configuration, said: dict[str, str]) -> Iterator[str]:
+    """Who would be told of an alert of which this much is said, route by route. Raises ValueError."""
+    spec = loaded.alerts
+    alert = routes.example(said, spec)
+    shown = {"kind": alert["kind"], "severity": alert["severity"], **said}
+    yield "An alert: " + ", ".join(f"{key} {value}" for key, value in shown.items())
+    told: Sequence[str] = [receiver.name for receiver in spec.receivers]
+    if spec.routes:
+        found = routes.looks(spec, alert, said.get("owner"))
+        told = ()
+        for look in found:
+            if look.against is None:
+                told = look.receivers
+                yield f"  route {look.number}: matches, and no later one is looked at"
+            else:
+                yield f"  route {look.number}: no, {look.against}"
+    else:
+        yield "  no routes: every receiver is told of everything"
+    yield f"  sent to: {', '.join(told) or 'nobody'}"
+    if alert["kind"] in ("breach", "escalation"):
+        for step in spec.escalations:
+            also = [name for name in step.receivers or () if name not in told]
+            if also:
+                yield f"  {step.after} of {step.clock} time after the due instant also to: {', '.join(also)}"
+
+
+def _known(loaded: Configuration, customers: Sequence[Customer] | None) -> routes.Known:
+    if customers is None:
+        return routes.Known(policies=loaded.policies)
+    return routes.Known(
+        policies=loaded.policies,
+        tiers={customer.tier for customer in customers if customer.tier},
+        owners={customer.owner for customer in customers if customer.owner},
+    )
