@@ -20,12 +20,12 @@ from schemas.policies import TARGETS
 from schemas.refusals import Reason, Refusal
 from streams.engine import timeline as facts
 from streams.engine.calendar import NeverOpens, to_us
-from streams.engine.clocks import Tier, assess
+from streams.engine.clocks import Reading, Tier, reading_of
 from streams.engine.identity import Directory
 from streams.engine.journey import by_customer, journeys
 from streams.engine.outcome import Content, instant_text, journey_content, outcome_content
 from streams.engine.policy import Policies
-from streams.engine.rehearsal import Said, TiersOf, rehearse, url_of
+from streams.engine.rehearsal import Rehearsed, Said, TiersOf, rehearse, url_of
 from streams.engine.timeline import Contact, Fact, customers_of, fact_of, in_order, timelines
 from streams.state import fact_bytes, too_large
 
@@ -90,17 +90,20 @@ def replay(
     result.contacts = _contacts(read, directory, contact_bytes_max, result.refused)
     result.tiers = {customer_id: tiers_of(customer_id) for customer_id in _customers(result.contacts.values())}
     uncovered = 0
-    alerts: list[tuple[int, Content]] = []
     for group in groups(result.contacts):
         try:
-            uncovered += _judge(group, policies, tiers_of, until_us, result)
-            if alerts_of is not None:
-                alerts += _alerts(group, policies, tiers_of, until_us, alerts_of)
+            rehearsed = None if alerts_of is None else _rehearsed(group, policies, tiers_of, until_us)
+            readings = rehearsed.readings if isinstance(rehearsed, Rehearsed) else {}
+            uncovered += _judge(group, policies, tiers_of, until_us, readings, result)
+            if isinstance(rehearsed, NeverOpens):
+                raise rehearsed
+            if rehearsed is not None and alerts_of is not None:
+                result.alerts += alerts_of(rehearsed.said)
         except NeverOpens as never:
             result.refused += [_never(contact, never) for contact in group.values()]
     result.outcomes.sort(key=lambda o: (o["contact_id"], TARGETS.index(o["target"]), o["cycle"]))
     result.journeys.sort(key=lambda j: (j["started_at"], j["journey_id"]))
-    result.alerts = [alert for _, alert in sorted(alerts, key=_alert_order)]
+    result.alerts.sort(key=_alert_order)
     result.refused.sort(key=lambda refused: (refused.refusal.reason, refused.line.value, refused.refusal.detail))
     result.summary = _summary(result, counts, uncovered, until_us)
     return result
@@ -234,13 +237,18 @@ def _judge(
     policies: Policies,
     tiers_of: TiersOf,
     until_us: int,
+    readings: Mapping[str, Reading],
     result: Replayed,
 ) -> int:
+    """Final outcomes and journeys; `readings` are of contacts that were read before. Raises NeverOpens."""
     uncovered = 0
     outcomes, found = [], []
     judged = timelines(group)
     for timeline in judged.values():
-        assessment = assess(timeline, policies, tiers_of(timeline.customer_id), until_us)
+        reading = readings.get(timeline.contact_id)
+        if reading is None:
+            reading = reading_of(timeline, policies, tiers_of(timeline.customer_id))
+        assessment = reading.assessment(until_us)
         uncovered += assessment.uncovered
         url = url_of(timeline)
         for clock in assessment.clocks:
@@ -257,16 +265,17 @@ def _revised(content: Content, key: str) -> Content:
     return {key: content[key], "revision": 1, **content}
 
 
-def _alerts(
-    group: dict[str, Contact], policies: Policies, tiers_of: TiersOf, until_us: int, alerts_of: AlertsOf
-) -> list[tuple[int, Content]]:
-    said = rehearse(group.values(), policies, tiers_of, until_us)
-    return [(to_us(datetime.fromisoformat(alert["at"])), alert) for alert in alerts_of(said)]
+def _rehearsed(
+    group: dict[str, Contact], policies: Policies, tiers_of: TiersOf, until_us: int
+) -> Rehearsed | NeverOpens:
+    try:
+        return rehearse(group.values(), policies, tiers_of, until_us)
+    except NeverOpens as never:
+        return never
 
 
-def _alert_order(item: tuple[int, Content]) -> tuple[int, str, str, str]:
-    at_us, alert = item
-    return at_us, alert["alert_id"], alert["kind"], alert["state"]
+def _alert_order(alert: Content) -> tuple[str, str, str, str]:
+    return alert["at"].removesuffix("Z"), alert["alert_id"], alert["kind"], alert["state"]
 
 
 def _never(contact: Contact, never: NeverOpens) -> Refused:

@@ -563,6 +563,18 @@ def _stage(
     return "at_risk", tuple(range(1, len(passed_warnings) + 1)), passed_warnings[-1], wake_us
 
 
+def thresholds(running: Running, policies: Policies, now_us: int) -> tuple[bool, list[int]]:
+    """Whether a clock that runs is past due at `now`, and in order the instants that it passes unless something
+    happens: its warnings and the due instant, or the escalations of one past due."""
+    assert running.policy is not None
+    due_us = _due(running)
+    if due_us is None:
+        return False, []
+    if now_us > due_us:
+        return True, sorted(at_us for _, at_us in escalations(running, running.policy, policies, due_us))
+    return False, [due_us] if running.paused_us is not None else [*warnings(running, running.policy), due_us]
+
+
 def warnings(running: Running, policy: Policy) -> list[int]:
     """Instants at which the shares of the target are used up, in open time less pauses; without those that a
     running pause holds up."""

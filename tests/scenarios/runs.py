@@ -31,7 +31,7 @@ def replayed(story: Story) -> Came:
         known,
         until=story.until,
         alerts_of=alerts_by(Rules(story.configuration.alerts, first_start=story.first_start)),
-        tiers_of=_tiers(story),
+        tiers_of=tiers_of(story),
     )
     return Came(
         how="replay",
@@ -42,17 +42,17 @@ def replayed(story: Story) -> Came:
     )
 
 
-def _tiers(story: Story) -> Callable[[str], Sequence[Tier]]:
+def tiers_of(story: Story) -> Callable[[str], Sequence[Tier]]:
     """A customer's tiers with their instants: more than a file of customers says."""
 
-    def tiers_of(customer_id: str) -> Sequence[Tier]:
+    def of(customer_id: str) -> Sequence[Tier]:
         records = story.customers().get(customer_id, [])
         return [
             Tier(to_us(at) if number else 0, customer.tier, customer.kind)
             for number, (at, customer) in enumerate(records)
         ]
 
-    return tiers_of
+    return of
 
 
 async def lived(story: Story, url: str, transport: TransportSettings) -> Came:
