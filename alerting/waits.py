@@ -24,7 +24,7 @@ LINES_SHOWN: Final = 20
 """Lines of one notification: the gravest. The others are counted."""
 
 LINES_IN_FULL: Final = 50
-LINES_MOST: Final = 4_000
+LINES_MOST: Final = 1_000
 """Lines that are told apart of one customer, so that a wait stays below the size of a record; a further one
 is told once others have ended."""
 
@@ -125,7 +125,7 @@ def _fitted(wait: Wait, alert: Alert) -> Alert:
     if (len(wait.lines) < LINES_IN_FULL) if known is None else ("labels" in known):
         return alert
     why = {name: text for name, text in alert["annotations"].items() if name == UNDELIVERED}
-    return {**{name: alert[name] for name in _SLIM}, "summary": alert["summary"][:200], "annotations": why}
+    return {**{name: alert[name] for name in _SLIM}, "summary": alert["summary"][:100], "annotations": why}
 
 
 def _graver_first(lines: Mapping[str, Alert]) -> dict[str, Alert]:
