@@ -223,6 +223,15 @@ class PublicHolidays(Strict):
         return self
 
 
+def time_zone_name(value: str) -> str:
+    """`value`, if it names a zone of the IANA database. Raises ValueError."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"found {value!r}, wanted an IANA time zone such as Europe/London") from None
+    return value
+
+
 class CalendarSpec(Strict):
     """When the service is open. Weekly hours, holidays, closures and dated openings (C1)."""
 
@@ -236,11 +245,7 @@ class CalendarSpec(Strict):
     @field_validator("time_zone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(f"found {value!r}, wanted an IANA time zone such as Europe/London") from None
-        return value
+        return time_zone_name(value)
 
     @field_validator("hours", mode="before")
     @classmethod

@@ -171,6 +171,38 @@ def explain(
     typer.echo(explaining.shown(found, as_json=as_json, summary=summary))
 
 
+@app.command(epilog="Example: heardback audit --data /var/lib/heardback --config heardback.yaml")
+def audit(
+    broker: Broker = None,
+    data: DataFolder = DATA,
+    config: ConfigFile = Path("heardback.yaml"),
+    at: Annotated[str | None, typer.Option(help="Take this instant for now. Default: now.")] = None,
+    form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Judge everything anew from the events, and hold it against what was made of them: outcomes, instants to look
+    again, alerts and their deliveries. Works beside a running heardback. Status 1 where something disagrees."""
+    import orjson
+
+    from streams.audit import NothingToAudit
+    from streams.commands import auditing
+    from streams.transport import TransportError
+
+    if form not in ("text", "json"):
+        wrong(f"found format {form!r}, wanted text or json")
+    instant = an_instant(at) if at else None
+    loaded = configuration(config)
+    os.nice(auditing.NICENESS)
+    try:
+        found = auditing.run(broker_url(broker, data), loaded, instant)
+    except NothingToAudit as nothing:
+        wrong(nothing)
+    except (TransportError, OSError) as broken:
+        failed(broken)
+    typer.echo(orjson.dumps(found).decode() if form == "json" else auditing.text(found))
+    if found["findings"]:
+        raise typer.Exit(FAILED)
+
+
 Host = Annotated[str, typer.Option(envvar="HEARDBACK_HOST", help="Where HTTP listens; beyond loopback with a token.")]
 Port = Annotated[int, typer.Option(envvar="HEARDBACK_PORT", min=0, max=65_535, help="HTTP port; 0 is any free one.")]
 Token = Annotated[
@@ -197,7 +229,7 @@ def run(
 
 @app.command(epilog="Example: heardback worker streams --broker kafka://kafka:9092 --config heardback.yaml")
 def worker(
-    role: Annotated[str, typer.Argument(help="streams, alerting or gateway.")],
+    role: Annotated[str, typer.Argument(help="streams, alerting, gateway or facts.")],
     broker: Broker = None,
     config: ConfigFile = Path("heardback.yaml"),
     customers: CustomersFile = None,
@@ -205,11 +237,12 @@ def worker(
     port: Port = 8080,
     token_file: Token = None,
 ) -> None:
-    """Run one role, for scaling out on kafka://; start as many as there are partitions."""
+    """Run one role, for scaling out on kafka://; start as many as there are partitions, but one of facts."""
+    from streams.commands.auditing import AUDIT
     from streams.commands.running import ROLES
 
-    if role not in ROLES:
-        wrong(f"found role {role!r}, wanted one of {', '.join(ROLES)}")
+    if role not in (*ROLES, AUDIT):
+        wrong(f"found role {role!r}, wanted one of {', '.join((*ROLES, AUDIT))}")
     if broker is None or not broker.startswith("kafka://"):
         wrong("a worker needs --broker kafka://host:9092; sqlite:// is for one process: heardback run")
     _start(broker, config, Path(), customers, host, port, token_file, role)
@@ -228,7 +261,9 @@ def _start(
     import asyncio
 
     from streams import logs
-    from streams.commands import running
+    from streams.commands import reporting, running
+    from streams.commands.auditing import AUDIT, Auditor, arguments
+    from streams.facts import FactsError
     from streams.gateway import UnsafeListen
     from streams.track import RefusedInARowError
     from streams.transport import TransportError
@@ -246,15 +281,20 @@ def _start(
             port=port,
             token=token,
             transport=settings.transport_of(loaded),
+            facts_url=reporting.store_url(loaded.facts, None if role else reporting.data_of(broker, data)),
         )
+        if role == running.FACTS and place.facts_url is None:
+            wrong("a worker of facts needs facts.url in the configuration, such as postgresql://HOST/DATABASE")
         system = running.System(place, loaded, roles=running.ROLES if role is None else (role,))
-    except (UnsafeListen, TransportError, ValueError) as unusable:
+    except (UnsafeListen, TransportError, FactsError, ValueError) as unusable:
         wrong(unusable)
     except OSError as broken:
         failed(broken)
     try:
-        asyncio.run(running.run_until_stopped(system, known))
-    except (TransportError, RefusedInARowError, OSError) as broken:
+        every = loaded.audit.every.seconds if role in (None, AUDIT) else 0
+        auditor = Auditor(arguments(broker, data, config), every, system.registry) if every else None
+        asyncio.run(running.run_until_stopped(system, known, auditor.run if auditor else None))
+    except (TransportError, RefusedInARowError, FactsError, OSError) as broken:
         failed(broken)
 
 
@@ -281,6 +321,54 @@ def _customers_of(name: str | None) -> list[Customer]:
     if refused:
         wrong(*(f"{line.where}: {refusal.reason}: {refusal.detail}" for line, refusal in refused))
     return known
+
+
+@app.command(epilog="Example: heardback report --week 2026-W46 --from week --config heardback.yaml --out w46.html")
+def report(
+    week: Annotated[
+        str | None, typer.Option(help="Such as 2026-W46. Default: the last whole week of the facts.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--format", help="html, md, json or csv. Default: as --out is named, else html.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,
+    db: Annotated[
+        str | None, typer.Option(help="Facts at sqlite:///PATH or postgresql://HOST/DATABASE. Default: configured.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--from", help="The --out folder of a replay instead.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", envvar="HEARDBACK_CONFIG", help="For report.time_zone and facts.url.")
+    ] = None,
+    data: DataFolder = DATA,
+) -> None:
+    """Write the weekly responsiveness report: who heard back as promised, who was let down, who still waits."""
+    from streams.commands import reporting
+    from streams.facts import FactsError
+    from streams.facts.store import UNREACHABLE
+    from streams.reports import NotAWeek, render
+
+    if db is not None and folder is not None:
+        wrong("found --db and --from, wanted one of them")
+    try:
+        chosen = reporting.format_of(to, out)
+        loaded = reporting.configuration(config, os.environ)
+        if folder is not None:
+            found = reporting.from_folder(folder, week, loaded.report)
+        else:
+            found = reporting.from_store(db or reporting.store_url(loaded.facts, data), week, loaded.report)
+    except settings.ConfigurationError as invalid:
+        wrong(*invalid.faults)
+    except (FactsError, NotAWeek, reporting.NoReport, ValueError) as unusable:
+        wrong(unusable)
+    except UNREACHABLE as away:
+        failed(f"the facts cannot be read: {type(away).__name__}")
+    try:
+        if out is None:
+            sys.stdout.buffer.write(render(found, chosen))
+        else:
+            out.write_bytes(render(found, chosen))
+    except OSError as unwritable:
+        failed(f"{out or 'standard output'}: {unwritable.strerror}")
 
 
 @app.command(epilog="Example: heardback demo --exit")

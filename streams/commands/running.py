@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 import orjson
 import structlog
 from prometheus_client import CollectorRegistry
+from sqlalchemy import URL
 
 from alerting import app as alerting_app
 from alerting.transport import Transport
@@ -27,8 +28,10 @@ from schemas.policies import PolicyRecord
 from schemas.topics import CONTACT_EVENTS, CUSTOMERS, POLICIES, TOPICS
 from streams.app import WAKE_EVERY_SECONDS, Streams
 from streams.board import Board
+from streams.commands.reporting import Reports
 from streams.customers import Customers, customer_records
 from streams.engine.timeline import customer_of, fact_of
+from streams.facts import KNOW_EVERY_SECONDS, Store, Writer
 from streams.gateway import Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
 from streams.metrics import Metrics, render
 from streams.seats import UNKNOWN
@@ -47,7 +50,8 @@ from streams.transport.runtime import topic_specs
 STREAMS: Final = "streams"
 ALERTING: Final = "alerting"
 GATEWAY: Final = "gateway"
-ROLES: Final = (STREAMS, ALERTING, GATEWAY)
+FACTS: Final = "facts"
+ROLES: Final = (STREAMS, ALERTING, GATEWAY, FACTS)
 FIRST_START: Final = b"first-start"
 STALLED_SECONDS_MAX: Final = 120.0
 STOP_SECONDS_MAX: Final = 9.5
@@ -57,13 +61,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a process listens and what it talks to."""
+    """Where a process listens and what it talks to. Without `facts_url` there are no facts, and no reports."""
 
     broker_url: str
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None
     transport: TransportSettings = field(default_factory=TransportSettings)
+    facts_url: str | URL | None = field(default=None, repr=False)
 
 
 class System:
@@ -78,8 +83,10 @@ class System:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         after_step: Callable[[str], None] = lambda _: None,
         wake_every_seconds: float = WAKE_EVERY_SECONDS,
+        know_every_seconds: float = KNOW_EVERY_SECONDS,
     ) -> None:
         self.place = place
+        self._know_every = know_every_seconds
         self._listen = Listen(host=place.host, port=place.port, token=place.token)
         self.configuration = configuration
         self.roles = frozenset(roles)
@@ -93,6 +100,8 @@ class System:
         self._customers = Customers()
         self._follower: asyncio.Task[None] | None = None
         self._http: Server | None = None
+        self._facts = Store(place.facts_url) if place.facts_url is not None else None
+        self._facts_writer: asyncio.Task[None] | None = None
         self._board = self._board_of(configuration) if GATEWAY in self.roles else None
         self._stopping = False
         self._starting = "connecting to the broker"
@@ -130,6 +139,9 @@ class System:
             self._board.start()
         if ALERTING in self.roles:
             await self._start_alerting()
+        if FACTS in self.roles and self._facts is not None:
+            writer = Writer(self._log, self._topic, self._facts, now=self.now, know_every_seconds=self._know_every)
+            self._facts_writer = asyncio.create_task(writer.run(), name="facts")
         self._starting = ""
 
     async def _follow_customers(self) -> None:
@@ -169,6 +181,11 @@ class System:
             await self._http.stop()
         if self._follower is not None:
             self._follower.cancel()
+        if self._facts_writer is not None:
+            self._facts_writer.cancel()
+            await asyncio.wait((self._facts_writer,))
+        if self._facts is not None:
+            await self._facts.close()
         if self._board is not None:
             await self._board.stop()
         if self.alerting is not None and not again:
@@ -189,10 +206,11 @@ class System:
     async def wait_failed(self) -> None:
         """Returns when a part of it has stopped; raises what stopped it."""
         waits = [asyncio.create_task(runtime.wait_closed()) for runtime in self._runtimes()]
-        waits += [self._follower] if self._follower is not None else []
+        ours = [task for task in (self._follower, self._facts_writer) if task is not None]
+        waits += ours
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
-            if task not in done and task is not self._follower:
+            if task not in done and task not in ours:
                 task.cancel()
         for task in done:
             task.result()
@@ -263,6 +281,7 @@ class System:
             explain=self._explain,
             metrics=lambda: render(self.registry),
             board=self._board,
+            report=Reports(self._facts, self.configuration.report).document if self._facts is not None else None,
             now=self.now,
             refused=self.metrics.refused,
             ahead=timedelta(seconds=self.configuration.limits.ahead.seconds),
@@ -307,9 +326,11 @@ class System:
         return self.streams.explain(contact_id, at or self.now())
 
 
-async def run_until_stopped(system: System, customers: Sequence[Customer] = ()) -> None:
-    """Start, run until SIGTERM or SIGINT, stop within 10 seconds; a second signal ends the process at once.
-    Raises what stopped it."""
+async def run_until_stopped(
+    system: System, customers: Sequence[Customer] = (), beside: Callable[[], Coroutine[Any, Any, None]] | None = None
+) -> None:
+    """Start, run until SIGTERM or SIGINT, stop within 10 seconds; a second signal ends the process at once. What runs
+    `beside` may end as it likes. Raises what stopped it."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -323,7 +344,7 @@ async def run_until_stopped(system: System, customers: Sequence[Customer] = ()) 
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, signalled)
-    work = asyncio.create_task(_work(system, customers))
+    work = asyncio.create_task(_work(system, customers, beside))
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -338,11 +359,19 @@ async def run_until_stopped(system: System, customers: Sequence[Customer] = ()) 
             loop.remove_signal_handler(name)
 
 
-async def _work(system: System, customers: Sequence[Customer]) -> None:
+async def _work(
+    system: System, customers: Sequence[Customer], beside: Callable[[], Coroutine[Any, Any, None]] | None
+) -> None:
     await system.start()
     if customers:
         await system.put_customers(customers)
-    await system.wait_failed()
+    also = asyncio.create_task(beside()) if beside is not None else None
+    try:
+        await system.wait_failed()
+    finally:
+        if also is not None:
+            also.cancel()
+            await asyncio.wait((also,))
 
 
 def _leave_at_once(why: str) -> NoReturn:

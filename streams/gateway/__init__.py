@@ -13,6 +13,17 @@ What a record means, where it is kept and how a clock is explained is not decide
 from streams.gateway.access import Listen, UnsafeListen
 from streams.gateway.http import create_http
 from streams.gateway.server import Server
-from streams.gateway.service import Gateway, Liveness, Publish, Readiness
+from streams.gateway.service import Document, Gateway, Liveness, Publish, Readiness, ReportsAway
 
-__all__ = ["Gateway", "Listen", "Liveness", "Publish", "Readiness", "Server", "UnsafeListen", "create_http"]
+__all__ = [
+    "Document",
+    "Gateway",
+    "Listen",
+    "Liveness",
+    "Publish",
+    "Readiness",
+    "ReportsAway",
+    "Server",
+    "UnsafeListen",
+    "create_http",
+]

@@ -25,6 +25,7 @@ from streams.gateway.board import CHANGES, CUSTOMERS, BoardPages
 from streams.gateway.intake import RETRY_AFTER_SECONDS, Intake
 from streams.gateway.login import Login
 from streams.gateway.pages import CONTENT_SECURITY_POLICY, Pages, answer, json_answer, wants_json
+from streams.gateway.reports import Reports
 from streams.gateway.service import Gateway
 from streams.transport import TransportError
 
@@ -62,6 +63,7 @@ def create_http(
     app.router.add_get("/readyz", routes.readyz)
     app.router.add_get("/metrics", routes.metrics)
     app.router.add_get(CONTACTS + "{contact_id:.+}", routes.contact)
+    app.router.add_get("/reports/{week}", Reports(gateway, pages).report)
     app.router.add_post("/v1/events", Intake(gateway).take)
     app.on_response_prepare.append(_safe_headers)
     return app

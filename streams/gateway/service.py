@@ -54,6 +54,19 @@ class Liveness:
         return self.stalled_seconds <= self.limit_seconds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A report as it is sent. `style` is the one style sheet that a page holds, None of what is no page."""
+
+    body: bytes
+    content_type: str
+    style: str | None = None
+
+
+class ReportsAway(Exception):  # noqa: N818 - the name says what is
+    """The facts that reports are made from cannot be read at the moment."""
+
+
 def _nobody(_reason: str) -> None:
     """Refusals that nobody counts."""
 
@@ -66,7 +79,9 @@ class Gateway:
     `customer_of` is the customer an event belongs to (C19), None where it names nobody. `explain` is the
     explanation of a contact at an instant (None: now) as `streams.engine.explain.to_json` makes it, None where the
     contact is not known; may raise `TransportError`. `metrics` is a page and its content type. `refused` hears the
-    reason of each refused event. `board` tells who is waiting; None: another process does. `ahead` and `late_after`
+    reason of each refused event. `board` tells who is waiting; None: another process does. `report` is a
+    week's report in a format, None where nothing is known of that week; raises ValueError for what is no week or no
+    format, `ReportsAway` where it cannot be made. `ahead` and `late_after`
     are C20's, measured from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are not answered yet.
     """
 
@@ -77,6 +92,7 @@ class Gateway:
     explain: Callable[[str, datetime | None], Awaitable[Mapping[str, Any] | None]]
     metrics: Callable[[], tuple[bytes, str]]
     board: Board | None = None
+    report: Callable[[str, str], Awaitable[Document | None]] | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     refused: Callable[[str], None] = _nobody
     ahead: timedelta = timedelta(minutes=5)

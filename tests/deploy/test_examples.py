@@ -10,14 +10,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from schemas.configuration import AlertsSpec, Configuration, EscalationSpec, Limits, ReceiverSpec, ReportSpec
+from schemas.configuration import AlertsSpec, Configuration, EscalationSpec, FactsSpec, Limits, ReceiverSpec, ReportSpec
 from schemas.customers import Customer
 from schemas.policies import CalendarSpec, Match, PolicySpec
 from streams.engine.identity import directory
 from streams.engine.policy import compile_policies
 
 EXAMPLES = Path(__file__).parents[2] / "deploy/examples"
-NEVER_IN_A_FILE = {"secret"}
+NEVER_IN_A_FILE = {"secret", "url"}
 
 
 def example(name: str) -> Any:
@@ -43,6 +43,7 @@ def test_an_example_is_a_valid_configuration_whose_calendars_all_exist_and_open(
         ("alerts.escalations.*", EscalationSpec),
         ("alerts.receivers.*", ReceiverSpec),
         ("report", ReportSpec),
+        ("facts", FactsSpec),
         ("limits", Limits),
     ],
 )
