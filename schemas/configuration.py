@@ -189,6 +189,14 @@ class Limits(Strict):
     worst_customers: Annotated[int, Field(ge=0, le=100)] = 20
 
 
+class AuditSpec(Strict):
+    """How often everything that was made of the events is held against a replay of them; `0m`: never. What changed
+    less than `tolerance` ago may still be on its way."""
+
+    every: OpenDuration = Field(default_factory=lambda: _duration("10m"))
+    tolerance: OpenDuration = Field(default_factory=lambda: _duration("2m"))
+
+
 class BrokerSpec(Strict):
     """How topics are made and how a worker talks to its broker. Times are wall seconds; the partition count
     is fixed at the first start."""
@@ -210,4 +218,5 @@ class Configuration(Strict):
     report: ReportSpec = Field(default_factory=ReportSpec)
     facts: FactsSpec = Field(default_factory=FactsSpec)
     limits: Limits = Field(default_factory=Limits)
+    audit: AuditSpec = Field(default_factory=AuditSpec)
     broker: BrokerSpec = Field(default_factory=BrokerSpec)

@@ -89,6 +89,7 @@ class Checks:
         self._seen.update(group)
         try:
             judged = {timeline.contact_id: self._judge(timeline) for timeline in timelines(group).values()}
+            self._seen.update(judged)  # also those that are known only by a merge
             self._hold(group, judged)
         except NeverOpens:
             self._unjudged("calendar_never_opens", len(group))

@@ -159,8 +159,9 @@ async def test_a_page_that_was_never_delivered_is_named(hands: Hands) -> None:
 async def test_a_page_that_was_delivered_with_others_of_its_customer_was_delivered(hands: Hands) -> None:
     [page] = [alert for alert in hands.values(TOPICS.alerts) if of("late", kind="breach")(alert)]
     hands.drop(TOPICS.deliveries, delivered(hands, "late"))
-    step = {"alert_id": "c-late's", "customer_id": "c-late", "alert_ids": [page["alert_id"]], "number": 1, "kind": "breach",
-            "receiver": "console", "result": "delivered", "state": "firing", "at": page["at"]}  # fmt: skip
+    step = {"alert_id": "c-late's", "customer_id": "c-late", "alert_ids": [page["alert_id"]], "number": 1,
+            "receiver": "console", "result": "delivered", "kind": "breach", "state": "firing",
+            "at": page["at"]}  # fmt: skip
     hands.put(TOPICS.deliveries, "c-late", {**step, "alert_ids": ["another"]})
     assert named(await audited(hands)) == [("undelivered", "late", "first_response:1")]
     hands.put(TOPICS.deliveries, "c-late", step)
