@@ -13,12 +13,14 @@ import hypothesis
 import pytest
 
 from tests.servers import alertmanager as alertmanager_server
+from tests.servers import chromium as chromium_browser
 from tests.servers import kafka as kafka_server
 from tests.servers import prometheus as prometheus_server
 from tests.servers.process import forget_ended, seen_servers
 
 MISSING = {
     "alertmanager": alertmanager_server.missing,
+    "chromium": chromium_browser.missing,
     "kafka": kafka_server.missing,
     "prometheus": prometheus_server.missing,
 }

@@ -19,6 +19,7 @@ Content = Mapping[str, Any]
 OWED: Final = frozenset({"acknowledgement", "first_response", "next_response"})
 RESPONSES: Final = frozenset({"first_response", "next_response"})
 LATE: Final = frozenset({"at_risk", "overdue", "escalated"})
+SAID_MAX: Final = 8
 NOT_A_CUSTOMER: Final = frozenset({"silent_source", "blind"})
 """Kinds of alerts that speak of heardback or of a source, not of one customer."""
 
@@ -107,8 +108,17 @@ class Journey(NamedTuple):
     tier: str | None
 
 
+class Said(NamedTuple):
+    """What an alert said at one instant."""
+
+    at_us: int
+    kind: str
+    severity: str
+
+
 class Alert(NamedTuple):
-    """The last record of one alert. `acknowledged_by` is empty where somebody unnamed took it."""
+    """The last record of one alert. `said` is what it said so far, since its kind and severity change while it
+    fires; `acknowledged_by` is empty where somebody unnamed took it."""
 
     alert_id: str
     kind: str
@@ -124,6 +134,7 @@ class Alert(NamedTuple):
     acknowledged_us: int | None
     acknowledged_by: str
     runbook_url: str | None
+    said: tuple[Said, ...]
 
 
 def clock_of(content: Content) -> Clock:
@@ -181,9 +192,13 @@ def _attempt_of(content: Content) -> Attempt:
     )
 
 
-def alert_of(content: Content) -> Alert:
-    """A record of topic `alerts`."""
+def alert_of(content: Content, before: Alert | None = None) -> Alert:
+    """A record of topic `alerts`, after what it said `before`."""
     acknowledged_at = content.get("acknowledged_at")
+    said = before.said if before else ()
+    now = Said(_us(content["at"]), intern(content["kind"]), intern(content["severity"]))
+    if content["state"] == "firing" and (not said or said[-1][1:] != now[1:]):
+        said = (*said, now)[-SAID_MAX:]
     return Alert(
         content["alert_id"],
         intern(content["kind"]),
@@ -199,6 +214,7 @@ def alert_of(content: Content) -> Alert:
         _us_or_none(acknowledged_at),
         content.get("acknowledged_by") or "",
         content.get("annotations", {}).get("runbook_url"),
+        said,
     )
 
 

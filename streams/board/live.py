@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -50,12 +50,15 @@ class Board:
         alerts_from: datetime | None = None,
         late_after: timedelta = timedelta(days=30),
         monotonic: Callable[[], float] = time.monotonic,
+        retry_seconds: float = RETRY_SECONDS,
+        probe_seconds: float = PROBE_SECONDS,
     ) -> None:
         self.waiting = Waiting()
         self.calendars = Calendars()
         self.unreadable = 0
         self._client, self._topic, self._customers = client, topic, customers
         self._now, self._monotonic = now, monotonic
+        self._retry_seconds, self._probe_seconds = retry_seconds, probe_seconds
         self._alerts_from_us = None if alerts_from is None else to_us(alerts_from)
         self._late_after_us = late_after // timedelta(microseconds=1)
         self._positions: dict[str, dict[int, int]] = {}
@@ -84,8 +87,7 @@ class Board:
         work, self._work = self._work, None
         if work is not None:
             work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            await asyncio.wait((work,))
 
     @property
     def caught_up(self) -> bool:
@@ -174,7 +176,8 @@ class Board:
     def _ended(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and (error := work.exception()) is not None:
             self._failed = True
-            log.error("board_failed", error=type(error).__name__, exc_info=error)
+            at = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-4:]]
+            log.error("board_failed", error=type(error).__name__, at=" > ".join(at))  # its words may be a customer's
 
     async def _again(self, read: Callable[[str], Awaitable[None]], name: str) -> None:
         """Reads until that is done, again and again while the broker fails."""
@@ -183,7 +186,7 @@ class Board:
                 await read(name)
             except TransportError as error:
                 self._heard_nothing(error)
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._retry_seconds)
             else:
                 self._away_since = None
                 return
@@ -227,7 +230,7 @@ class Board:
                 self._away_since = None
             except (TransportError, TimeoutError) as error:
                 self._heard_nothing(error)
-            await asyncio.sleep(PROBE_SECONDS)
+            await asyncio.sleep(self._probe_seconds)
 
     async def _forget(self) -> None:
         while True:

@@ -98,8 +98,9 @@ class Waiting:
 
     def on_alert(self, partition: int, content: Content) -> None:
         """An alert fired, changed or resolved. Raises as `on_outcome`."""
-        alert = alert_of(content)
-        key = ("alerts", partition, alert.alert_id)
+        key = ("alerts", partition, content["alert_id"])
+        owner = self.entries.get(self._of.get(key, ""))
+        alert = alert_of(content, owner.alerts.get(key) if owner else None)
         if alert.kind in NOT_A_CUSTOMER:
             self.version += 1
             if alert.firing:

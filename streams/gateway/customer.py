@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
 from schemas.customers import Customer
@@ -16,9 +16,10 @@ from streams.board import Alert, Attempt, Board, Clock, Entry, Journey, Lately, 
 from streams.engine.calendar import from_us, to_us
 from streams.gateway.drawing import Scale, Tick
 
-Kind = Literal["attempt", "dead_end", "due", "alert", "ended", "answered", "closed", "now"]
+Kind = Literal["attempt", "dead_end", "due", "warning", "alert", "taken", "closed", "answered", "ended", "over", "now"]
 _LEAST: Final = timedelta(minutes=30)
-_ORDER: Final[tuple[Kind, ...]] = ("attempt", "dead_end", "due", "alert", "closed", "ended", "answered", "now")
+_ORDER: Final[tuple[Kind, ...]] = get_args(Kind)
+_SEVERITY: Final = {"warning": "warned", "page": "paged", "critical": "paged as critical"}
 
 
 class Step(NamedTuple):
@@ -155,14 +156,17 @@ def _steps_of_journey(journey: Journey) -> Iterator[Step]:
 
 
 def _steps_of_alert(alert: Alert) -> Iterator[Step]:
-    said = {"warning": "warned", "page": "paged", "critical": "paged as critical"}[alert.severity]
-    yield Step(from_us(alert.starts_us), "alert", None, alert.contact_id, f"{said}: {_plain(alert.kind)}")
+    of = f", {_plain(alert.target)}" if alert.target else ""
+    for said in alert.said:
+        words = f"{_SEVERITY.get(said.severity, said.severity)}: {_plain(said.kind)}{of}"
+        kind: Kind = "warning" if said.severity == "warning" else "alert"
+        yield Step(from_us(said.at_us), kind, None, alert.contact_id, words)
     if alert.acknowledged_us is not None:
         by = f" by {alert.acknowledged_by}" if alert.acknowledged_by else ""
-        yield Step(from_us(alert.acknowledged_us), "alert", None, alert.contact_id, f"page acknowledged{by}")
+        yield Step(from_us(alert.acknowledged_us), "taken", None, alert.contact_id, f"page acknowledged{by}")
     if alert.ends_us is not None:
-        words = f"{_plain(alert.kind)} over: {alert.resolution or 'resolved'}"
-        yield Step(from_us(alert.ends_us), "alert", None, alert.contact_id, words)
+        words = f"{_plain(alert.kind)}{of} over: {alert.resolution or 'resolved'}"
+        yield Step(from_us(alert.ends_us), "over", None, alert.contact_id, words)
 
 
 def _picture(journeys: Sequence[Journey], steps: Sequence[Step], now: datetime, zone: ZoneInfo) -> Picture | None:
