@@ -76,6 +76,7 @@ def build(
     alerting = Alerting(transport, Rules(spec, first_start=first_start), owing, Metrics(registry), now, late_after)
     alerting.closing = sessions.close
     for name, (receiver, told) in made.items():
+        alerting.metrics.receiver(name)
         alerting.lanes[name] = Lane(
             name, told, alerting.write_down, now, alerting.metrics, pace,
             gives_up_after_seconds=receiver.retry_for.seconds if receiver.retry_for else None,

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.alerts import Kind
+from schemas.deliveries import Result
 
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 
 
 class Metrics:
     """The collectors, in the registry that is handed in. Labels are kinds, states, results and the
-    configured receivers: bounded."""
+    configured receivers: bounded, and 0 before the first time, so that the first time is an increase too."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         # Many of one kind at once: look at the board, then at what the customers have in common.
         self.alerts = Counter(
             "responsiveness_alerts", "Alerts that fired, changed or resolved.", ["kind", "state"], registry=registry
         )
+        for kind in get_args(Kind):
+            for state in ("firing", "resolved"):
+                self.alerts.labels(kind, state)
         # `not_taken` or `unknown` that goes on: the receiver is down; `rejected`: it wants something else of us.
         self.deliveries = Counter(
             "responsiveness_deliveries", "Tries to tell a receiver, by what came of them.", ["receiver", "result"],
@@ -36,3 +44,10 @@ class Metrics:
             "responsiveness_receiver_away", "1 while a receiver takes nothing and is only probed.", ["receiver"],
             registry=registry,
         )  # fmt: skip
+
+    def receiver(self, name: str) -> None:
+        """There is a receiver of this name."""
+        for result in {*get_args(Result), "repeated"} - {"trying"}:
+            self.deliveries.labels(name, result)
+        self.owed.labels(name)
+        self.away.labels(name)
