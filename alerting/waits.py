@@ -130,8 +130,12 @@ def _fitted(wait: Wait, alert: Alert) -> Alert:
 
 def _graver_first(lines: Mapping[str, Alert]) -> dict[str, Alert]:
     """In the order in which they are shown: gravest first, of those the longest waiting."""
-    order = sorted(lines.items(), key=lambda item: (-_gravity(item[1]), item[1]["starts_at"], item[0]))
+    order = sorted(lines.items(), key=lambda item: (-_gravity(item[1]), *_place(item[1])))
     return dict(order)
+
+
+def _place(record: Alert) -> tuple[str, str, str]:
+    return record["starts_at"], record["contact_id"] or "", record["alert_id"]
 
 
 def _gravity(record: Alert) -> int:

@@ -28,7 +28,7 @@ from tests.alerting.records import (
     silently_closed,
     superseded,
 )
-from tests.alerting.worker import QUICK, SETTINGS, Worker, alerts_spec, pages, verified, webhook, worker
+from tests.alerting.worker import QUICK, SETTINGS, alerts_spec, pages, quiet, verified, webhook, worker
 from tests.servers.receiver import Answer, Receiver, Request, Reset, Stall
 
 FIRING, CRITICAL = ("breach", "firing", "page"), ("escalation", "firing", "critical")
@@ -50,20 +50,6 @@ async def until(true: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # what is waited for tells nobody
             await asyncio.sleep(0.01)
-
-
-async def quiet(found: Worker) -> None:
-    """Nothing is owed any more, and every delivery is in the outbox."""
-
-    def owed() -> bool:
-        return any(progress.lag_records for progress in found.runtime.progress()) or any(
-            lane.owed for lane in found.alerting.lanes.values()
-        )
-
-    await until(lambda: found.alerting.live == found.runtime.partitions())
-    for _ in range(3):
-        await asyncio.sleep(0.15)
-        await until(lambda: not owed())
 
 
 async def test_a_page_is_told_and_its_end(url: str, hook: Receiver) -> None:

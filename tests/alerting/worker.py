@@ -5,6 +5,7 @@ What is published here stands for what `streams` would publish; nothing of `stre
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -33,6 +34,11 @@ NOW = datetime(2026, 11, 10, 12, 0, tzinfo=UTC)
 def webhook(url: str, name: str = "hook", **more: Any) -> dict[str, Any]:
     """A signed webhook as the configuration has it."""
     return {"type": "webhook", "name": name, "urls": [url], "secret": SECRET, "timeout_seconds": 1.0, **more}
+
+
+def pager(url: str, name: str = "pager", **more: Any) -> dict[str, Any]:
+    """PagerDuty as the configuration has it."""
+    return {"type": "pagerduty", "name": name, "urls": [url], "secret": "routing-key", "timeout_seconds": 1.0, **more}
 
 
 def alerts_spec(*receivers: Mapping[str, Any], **more: Any) -> AlertsSpec:
@@ -97,6 +103,22 @@ async def worker(
     finally:
         await alerting.stop()
         await runtime.stop()
+
+
+async def quiet(found: Worker, seconds: float = 20) -> None:
+    """Nothing is owed any more, and every delivery is in the outbox."""
+
+    def busy() -> bool:
+        lag = any(progress.lag_records for progress in found.runtime.progress())
+        return lag or any(lane.owed for lane in found.alerting.lanes.values())
+
+    async with asyncio.timeout(seconds):
+        while found.alerting.live != found.runtime.partitions():  # nobody tells of it
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            await asyncio.sleep(0.15)
+            while busy():
+                await asyncio.sleep(0.01)
 
 
 async def _fill(url: str, found: Worker, records: Sequence[Mapping[str, Any]], settings: TransportSettings) -> None:
