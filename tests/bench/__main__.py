@@ -23,6 +23,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tests.bench.kafka_throughput": ("kafka_events_per_cpu_second",),
     "tests.bench.throughput": ("sqlite_events_per_cpu_second", "scaling_10x"),
     "tests.bench.replaying": ("replay_events_per_cpu_second",),
+    "tests.bench.auditing": ("audit_cpu_seconds", "audit_peak_bytes"),
     "tests.bench.recovery": ("recovery_seconds",),
     "tests.bench.delivery": ("due_to_delivered_p99_seconds",),
     "tests.bench.memory": ("bytes_per_open_contact",),
