@@ -15,6 +15,7 @@ import pytest
 from tests.servers import alertmanager as alertmanager_server
 from tests.servers import chromium as chromium_browser
 from tests.servers import kafka as kafka_server
+from tests.servers import postgresql as postgresql_server
 from tests.servers import prometheus as prometheus_server
 from tests.servers.process import forget_ended, seen_servers
 
@@ -22,6 +23,7 @@ MISSING = {
     "alertmanager": alertmanager_server.missing,
     "chromium": chromium_browser.missing,
     "kafka": kafka_server.missing,
+    "postgresql": postgresql_server.missing,
     "prometheus": prometheus_server.missing,
 }
 """By marker: what has to be installed, or None."""
@@ -80,4 +82,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus_
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[alertmanager_server.Alertmanager]:
     """One Alertmanager for all tests: leave it running, and use labels of your own."""
     with alertmanager_server.Alertmanager(tmp_path_factory.mktemp("alertmanager")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgresql_server.PostgreSQL]:
+    """One PostgreSQL for all tests: ask it for a database of your own."""
+    with postgresql_server.PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
         yield server

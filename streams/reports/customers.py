@@ -202,11 +202,10 @@ class _Seen:
 
     def _let_down(self, customer_id: str, broken: Sequence[Outcome], journeys: Sequence[Journey]) -> LetDown:
         waits = sorted((self._wait(one) for one in journeys), key=lambda one: (-one.wall_seconds, one.started_at))
-        alone = [self._until(one.started_at, one.ended_at) for one in broken]
         return LetDown(
             customer_id=customer_id,
             tier=_tier([*broken, *journeys]),
-            wall_seconds=max([*(one.wall_seconds for one in waits), *alone]),
+            wall_seconds=waits[0].wall_seconds if waits else max(map(self._wall_seconds, broken)),
             waits=tuple(waits),
             promises=tuple(
                 self._promise(one) for one in sorted(broken, key=lambda o: (o.started_at, o.contact_id, o.target))
@@ -310,10 +309,10 @@ class _Seen:
         return sorted(found, key=lambda one: (one.bounced_at, one.contact_id, one.target))
 
     def silent_closes(self) -> list[SilentClose]:
-        """One for each contact and instant, whatever clocks it ended; the earliest wait is told."""
+        """One for each contact and instant, whatever clocks it ended; that of an answer knows what became of it."""
         found: dict[tuple[str, datetime], SilentClose] = {}
         for clocks in self.clocks.values():
-            for one in sorted(clocks, key=lambda clock: (clock.started_at, clock.target)):
+            for one in sorted(clocks, key=lambda clock: (clock.target not in ANSWERS, clock.started_at)):
                 if standing(one, self.window.until) == "closed" and one.ended_at in self.window:
                     assert one.ended_at is not None
                     close = SilentClose(
@@ -362,8 +361,8 @@ class _Seen:
                     return self.facts.calendars[outcome.calendar_version]
         return self.facts.calendar(journey)
 
-    def _until(self, start: datetime, end: datetime | None) -> float:
-        return wall_seconds(start, _by(end, self.window.until) or self.window.until)
+    def _wall_seconds(self, outcome: Outcome) -> float:
+        return wall_seconds(outcome.started_at, _by(outcome.ended_at, self.window.until) or self.window.until)
 
 
 def _touches(journey: Journey, window: Window) -> bool:

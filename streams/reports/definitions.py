@@ -25,8 +25,8 @@ DEFINITIONS: Final = {
     "let_down": (
         "Customers whose promise of a first or next answer broke or was closed unanswered in this week, or had broken "
         "before while they went on waiting, or who knocked where nobody would answer. The longest wait first, from "
-        "their first attempt on any channel to a human's answer on any channel. Open time is that of the promise's "
-        "calendar, the rest of the clock's time counts only for the customer."
+        "their first attempt on any channel to a human's answer on any channel, in all and in the open time of the "
+        "calendar that was promised."
     ),
     "dead_ends": (
         "Attempts found in this week that landed where nobody would answer: a customer's mail that bounced at our "

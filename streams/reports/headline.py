@@ -52,7 +52,7 @@ def _let_down(let_down: Sequence[LetDown]) -> str:
 
 
 def _waiting(waiting: Sequence[StillWaiting], week: Week) -> str:
-    since = wording.local(waiting[0].wait.started_at, week.time_zone)
+    since = wording.local(waiting[0].wait.started_at, week.time_zone, week.year)
     overdue = sum(one.overdue_since is not None for one in waiting)
     late = f", {overdue:,} of them over what was promised" if overdue else ", none over what was promised"
     who = wording.counted(len(waiting), "customer still waits", "customers still wait")

@@ -37,13 +37,14 @@ FORMATS: Final = tuple(CONTENT_TYPES)
 LATER_FORMATS: Final = ("xlsx", "pdf")
 """Formats that heardback has a name for and cannot write yet."""
 
-ROWS_MAX: Final = 25
+ROWS_MAX: Final = 20
 """Rows of a list that HTML and Markdown show."""
 
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>#|~&@]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+_BLANK: Final = re.compile(r"\s+")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _DEAD_ENDS: Final = {"bounced": "bounced at our side", "no_ticket": "became no ticket"}
-_STOOD: Final = {"late": "late", "unanswered": "not answered", "closed": "closed unanswered"}
+_STOOD: Final = {"late": "answered late", "unanswered": "not answered there", "closed": "closed unanswered"}
 
 
 class Page(NamedTuple):
@@ -111,7 +112,7 @@ def _words(report: WeekReport, weeks: Sequence[str]) -> dict[str, Any]:
         "weeks": weeks,
         "title": f"Did every customer hear back? Week {week.number} of {week.year}",
         "days": _between(report),
-        "local": lambda instant: wording.local(instant, report.time_zone),
+        "local": lambda instant: wording.local(instant, report.time_zone, week.year),
         "targets": [one.target for one in report.targets],
     }
 
@@ -125,7 +126,7 @@ def _between(report: WeekReport) -> str:
 
 def _within(quantile: Quantile, kind: str) -> str:
     """`1 h 30 min`, or `over 1 h 30 min` where fewer had been answered by then."""
-    said = wording.wall if kind == "wall" else wording.opened
+    said = wording.opened if kind == "open time" else wording.wall
     if quantile.seconds is not None:
         return said(quantile.seconds)
     return f"over {said(quantile.at_least)}"
@@ -149,7 +150,7 @@ def markdown_text(value: object) -> object:
     """A value that Markdown shows as it is: on one line, and no markup, table or link in it."""
     if not isinstance(value, str):
         return value
-    return _MARKDOWN.sub(r"\\\1", " ".join(value.split()))
+    return _MARKDOWN.sub(r"\\\1", _BLANK.sub(" ", value))
 
 
 # -- JSON and CSV

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
+_PERCENT: Final = "\N{NO-BREAK SPACE}%"
 
 
 def wall(seconds: float) -> str:
@@ -36,9 +37,9 @@ def percent(share: float | None) -> str:
     if share is None:
         return "–"  # noqa: RUF001 - a dash, where there is no number
     if share in (0.0, 1.0):
-        return f"{share:.0%}".replace("%", " %")
+        return f"{share * 100:.0f}{_PERCENT}"
     tenths = int(share * 1_000 + 1e-9)
-    return f"{tenths // 10}.{tenths % 10} %" if tenths else "under 0.1 %"
+    return f"{tenths // 10}.{tenths % 10}{_PERCENT}" if tenths else f"under 0.1{_PERCENT}"
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
@@ -51,10 +52,11 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def local(instant: datetime, time_zone: str) -> str:
-    """`Tue 10 Nov 10:02`, in the report's zone."""
+def local(instant: datetime, time_zone: str, year: int) -> str:
+    """`Tue 10 Nov 10:02`, in the report's zone; with its year where that is another than the report's."""
     at = instant.astimezone(ZoneInfo(time_zone))
-    return f"{at:%a} {at.day} {at:%b %H:%M}"
+    day = f"{at:%a} {at.day} {at:%b}" if at.year == year else f"{at:%a} {at.day} {at:%b %Y}"
+    return f"{day} {at:%H:%M}"
 
 
 def listed(parts: list[str]) -> str:
