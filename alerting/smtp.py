@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.policy import SMTP
 from typing import Final, Literal
 
 from alerting.posting import DELIVERED, Answer
@@ -116,7 +117,7 @@ class Sending:
         except (OSError, smtplib.SMTPException) as error:
             return Answer(result="not_taken", detail=type(error).__name__, away=True)
         try:
-            code, _ = session.data(mail.as_bytes())
+            code, _ = session.data(mail.as_bytes(policy=SMTP))
         except smtplib.SMTPDataError as refused:
             return _refused(session, refused.smtp_code, "content")
         except (OSError, smtplib.SMTPException) as error:
