@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, Final
 
 from alerting import lines, secret
@@ -74,9 +73,11 @@ def _rows(record: Mapping[str, Any], *, titled: bool) -> list[str]:
 
 
 def _service(address: str) -> Any:
-    """Raises ValueError where apprise does not know such an address; follows no redirects."""
-    import apprise
-
+    """What follows no redirects. Raises ValueError where apprise is not there, or knows no such address."""
+    try:
+        import apprise
+    except ModuleNotFoundError:
+        raise ValueError("apprise is not installed, wanted: pip install 'heardback[apprise]'") from None
     asset = apprise.AppriseAsset(http_redirects=False, async_mode=True)
     found = apprise.Apprise(asset=asset)
     if not found.add(address):
@@ -99,8 +100,6 @@ def faults(spec: ReceiverSpec, hosts: Sequence[str] | None) -> list[str]:
         found.append("found outbound_hosts, to which apprise cannot be held; wanted another type or none of them")
     if spec.allow_private is False:
         found.append("found allow_private: false, to which apprise cannot be held")
-    if find_spec("apprise") is None:
-        return [*found, "apprise is not installed, wanted: pip install 'heardback[apprise]'"]
     try:
         _service(_address(spec))
     except ValueError as fault:
