@@ -31,8 +31,6 @@ CHANGES: Final = "/board/changes"
 CUSTOMERS: Final = "/customers/"
 PAGE_ROWS: Final = 100
 TICK_SECONDS: Final = 1.0
-QUIET_SECONDS: Final = 10.0
-"""How often times are brought up to date while nothing happens, and a connection shows that it lives."""
 WATCHERS_MAX: Final = 500
 SEND_SECONDS: Final = 30.0
 _SOON_US: Final = 3_600_000_000
@@ -121,7 +119,7 @@ class BoardPages:
         await _send(response, f"retry: {RETRY_AFTER_SECONDS * 1_000}\n\n")
         while not self._closing.is_set():
             version = (self._board.version, self._board.caught_up)
-            if version != seen or quiet >= QUIET_SECONDS:
+            if version != seen or quiet >= self._gateway.quiet_seconds:
                 standing = await self._board.standing()
                 if standing is not last:
                     seen, quiet, last = version, 0.0, standing

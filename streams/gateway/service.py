@@ -83,6 +83,7 @@ class Gateway:
     week's report in a format, None where nothing is known of that week; raises ValueError for what is no week or no
     format, `ReportsAway` where it cannot be made. `ahead` and `late_after`
     are C20's, measured from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are not answered yet.
+    `quiet_seconds`: how often whoever watches the board hears of the time while nothing happens.
     """
 
     publish: Callable[[Sequence[Publish]], Awaitable[None]]
@@ -102,3 +103,4 @@ class Gateway:
     body_seconds: float = 30.0
     publish_seconds: float = 30.0
     explain_seconds: float = 10.0
+    quiet_seconds: float = 10.0

@@ -87,6 +87,7 @@
   function say(words, state) {
     connection.textContent = words;
     connection.className = "connection " + state;
+    document.getElementById("reload").hidden = true;
   }
 
   // A hidden tab holds no connection: browsers allow six to one server.
