@@ -73,7 +73,7 @@ class BatchConsumer(base.Consumer):
         """Joins the group; called once, by the conductor."""
         if not self._joined:
             self._joined = True
-            await self.member.join(sorted(topics), self._revoked, self._assigned)
+            await self.member.join(sorted(topics), self._revoked, self._assigned, self._fail)
 
     async def _revoked(self, revoked: set[TP]) -> None:  # noqa: ARG002  # always all of them
         self.app.on_rebalance_start()

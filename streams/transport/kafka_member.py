@@ -18,19 +18,20 @@ from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, InvalidSessionTimeoutError, KafkaError
 from faust.types import TP
 
 from streams.transport.batching import Batch
 from streams.transport.driver import BulkTransport
-from streams.transport.errors import BrokerUnreachable
+from streams.transport.errors import BrokerFailed, BrokerUnreachable
 from streams.transport.kafka import FETCH_BYTES, FETCH_WAIT_MS, KafkaLog, batch_of
 from streams.transport.kafka_writer import connected, stopped, translated
-from streams.transport.member import Assigned, Revoked
+from streams.transport.member import Assigned, Refused, Revoked
 
 logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT_MS: Final = 1000
+ASK_SECONDS: Final = 1.0
 NEVER_MS: Final = 24 * 3600 * 1000
 """aiokafka leaves a group that does not poll for so long; our liveness is progress, watched elsewhere."""
 
@@ -44,15 +45,41 @@ class KafkaMember:
         self._consumer: AIOKafkaConsumer | None = None
         self._generation = -1
         self._heard_at = 0.0
+        self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connects; does not join yet."""
         self._consumer = await connected(self._new_consumer, self._log.url, self._log.settings)
 
-    async def join(self, topics: Iterable[str], revoked: Revoked, assigned: Assigned) -> None:
-        """Joins in the background."""
+    async def join(self, topics: Iterable[str], revoked: Revoked, assigned: Assigned, refused: Refused) -> None:
+        """Joins in the background, for as long as the coordinator may still let us in."""
         listener = _Listener(self, revoked, assigned)
         self._joined().subscribe(topics=list(topics), listener=listener)
+        self._asking = asyncio.create_task(self._ask(self._joined()._coordinator, refused))
+
+    async def _ask(self, coordinator: Any, refused: Refused) -> None:
+        """aiokafka keeps to itself what the coordinator refuses until somebody fetches, and nobody does before there
+        are partitions."""
+        while True:
+            await asyncio.sleep(ASK_SECONDS)
+            try:
+                coordinator.check_errors()
+            except KafkaError as error:
+                if getattr(error, "retriable", False):
+                    logger.warning("not in the group yet", extra={"group": self._group, "why": repr(error)})
+                else:
+                    refused(self._refusal(error))
+                    return
+
+    def _refusal(self, error: KafkaError) -> BrokerFailed:
+        why = f"{self._log.url}: group {self._group} refuses this worker: {type(error).__name__} {error}"
+        if isinstance(error, InvalidSessionTimeoutError):
+            seconds = self._log.settings.session_timeout_seconds
+            why += (
+                f"; broker.session_timeout_seconds is {seconds:g}, and the broker's group.min.session.timeout.ms or "
+                "group.max.session.timeout.ms does not allow it"
+            )
+        return BrokerFailed(why)
 
     async def committed(self, partitions: Iterable[TP]) -> Mapping[TP, int | None]:
         """Committed offsets."""
@@ -123,6 +150,8 @@ class KafkaMember:
     async def leave(self) -> None:
         """Leaves the group and disconnects."""
         self._generation = -1
+        if self._asking is not None:
+            self._asking.cancel()
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await stopped(consumer, self._log.settings.request_timeout_seconds)

@@ -12,6 +12,8 @@ from streams.transport.batching import Batch
 Revoked = Callable[[set[TP]], Awaitable[None]]
 Assigned = Callable[[set[TP], int], Awaitable[None]]
 """Called with the partitions and the generation that they were given in."""
+Refused = Callable[[BaseException], None]
+"""Called once when the broker will never have us."""
 
 
 class Member(Protocol):
@@ -20,9 +22,9 @@ class Member(Protocol):
     async def start(self) -> None:
         """Connects; does not join yet."""
 
-    async def join(self, topics: Iterable[str], revoked: Revoked, assigned: Assigned) -> None:
-        """Joins; the callbacks are awaited around every change of the assignment. Partitions with the same
-        number go to the same member, whatever their topic."""
+    async def join(self, topics: Iterable[str], revoked: Revoked, assigned: Assigned, refused: Refused) -> None:
+        """Joins; the callbacks are awaited around every change of the assignment, `refused` is called where there
+        will be none. Partitions with the same number go to the same member, whatever their topic."""
 
     async def committed(self, partitions: Iterable[TP]) -> Mapping[TP, int | None]:
         """Committed offsets as the broker has them now."""

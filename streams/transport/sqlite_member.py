@@ -11,7 +11,7 @@ from faust.types import TP
 from streams.transport.batching import Batch
 from streams.transport.driver import BulkTransport
 from streams.transport.errors import BrokerBusy
-from streams.transport.member import Assigned, Revoked
+from streams.transport.member import Assigned, Refused, Revoked
 from streams.transport.sqlite import SqliteLog
 
 FETCH_WAIT_SECONDS = 1.0
@@ -36,7 +36,13 @@ class SqliteMember:
         self._groups.add((self._log, self._group))
         self._started = True
 
-    async def join(self, topics: Iterable[str], revoked: Revoked, assigned: Assigned) -> None:  # noqa: ARG002
+    async def join(
+        self,
+        topics: Iterable[str],
+        revoked: Revoked,  # noqa: ARG002 - nobody takes them away
+        assigned: Assigned,
+        refused: Refused,  # noqa: ARG002 - nobody refuses us
+    ) -> None:
         """Assigns every partition of the topics, once."""
         every = {TP(topic, number) for topic in topics for number in range(self._log.partitions_of(topic))}
         self._joining = asyncio.create_task(self._assign(every, assigned))

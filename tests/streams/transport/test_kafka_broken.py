@@ -121,6 +121,19 @@ async def test_a_worker_outlives_a_restart_of_the_broker_while_idle(own_kafka: K
     await runtime.wait_closed()
 
 
+async def test_a_group_that_will_never_have_a_worker_is_an_error_and_no_silence(own_kafka: Kafka) -> None:
+    """The broker's group.min.session.timeout.ms is a second."""
+    settings = replace(SHORT, session_timeout_seconds=0.8, request_timeout_seconds=0.7)
+    runtime = runtime_on(own_kafka, "refused", [], settings)
+    await runtime.start()
+    with pytest.raises(BrokerFailed, match="group refused-refused refuses this worker: InvalidSessionTimeout"):
+        async with asyncio.timeout(30):
+            await runtime.wait_ready()
+    with pytest.raises(BrokerFailed, match=r"session_timeout_seconds is 0\.8"):
+        async with asyncio.timeout(30):
+            await runtime.wait_closed()
+
+
 async def test_more_replicas_than_brokers_is_refused_with_what_was_wanted(own_kafka: Kafka) -> None:
     settings = replace(SHORT, topic_prefix="replicas-", replication_factor=3)
     with pytest.raises(BrokerFailed, match="replication factor 3 was refused: InvalidReplicationFactor"):
