@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -145,6 +146,7 @@ def resolved(record: Content, resolution: str, at: str) -> Alert:
     return {**record, "state": "resolved", "resolution": resolution, "ends_at": at, "at": at, "summary": summary}
 
 
+@lru_cache(maxsize=4_096)
 def clock_time(instant: str) -> str:
     """`Sat 2026-11-14 11:00 UTC`."""
     return datetime.fromisoformat(instant).strftime("%a %Y-%m-%d %H:%M UTC")

@@ -25,8 +25,9 @@ from streams.engine.identity import Directory
 from streams.engine.journey import by_customer, journeys
 from streams.engine.outcome import Content, instant_text, journey_content, outcome_content
 from streams.engine.policy import Policies
-from streams.engine.rehearsal import Rehearsed, Said, TiersOf, rehearse, url_of
+from streams.engine.rehearsal import Rehearsed, Said, rehearse, url_of
 from streams.engine.timeline import Contact, Fact, customers_of, fact_of, in_order, timelines
+from streams.engine.unfolding import TiersOf
 from streams.state import fact_bytes, too_large
 
 AlertsOf = Callable[[Sequence[Said]], list[Content]]

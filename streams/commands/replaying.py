@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
@@ -26,6 +28,18 @@ from streams.replay import replay as replay_lines
 REFUSALS_SHOWN: Final = 20
 
 
+@contextmanager
+def _collecting_garbage_seldom() -> Iterator[None]:
+    """What a replay reads it keeps to the end: looking through all of it for cycles again and again finds nothing."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 50, 1_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@_collecting_garbage_seldom()
 def run(
     events: Sequence[str],
     configuration: Configuration,
@@ -96,6 +110,7 @@ def report_refusals(result: Replayed, stream: IO[str]) -> None:
             print(f"… and {count - REFUSALS_SHOWN} more refused as {reason}; a pipe gets all", file=stream)
 
 
+@_collecting_garbage_seldom()
 def write(result: Replayed, configuration: Configuration, out: Path) -> None:
     """Write the files of CONTRACT.md section 5 into `out`, and what `heardback explain` needs. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)

@@ -4,22 +4,21 @@ What was said at each instant follows from the facts known by then, never from l
 this for its alerts; final outcomes need only one look at everything. Which record makes an alert is decided
 elsewhere; left out here is what nobody could have to know, such as a clock that ends before its first warning.
 
-A contact is read on from instant to instant, and from its beginning only where a fact changes what was read
-before; a clock is judged when it changes or passes a threshold. Contacts that merges or links tie together are
-read from the beginning each time.
+A clock is judged only where it changes or passes a threshold and somebody may have to know; how contacts are read
+belongs to `streams.engine.unfolding`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import groupby
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US
-from streams.engine.clocks import RESPONSES, Clock, Reading, Running, Tier, reading_of, thresholds
+from streams.engine.clocks import RESPONSES, Clock, Reading, Running, thresholds
 from streams.engine.journey import JOURNEYING, Trace, journeys_of, trace
 from streams.engine.outcome import (
     Content,
@@ -34,7 +33,8 @@ from streams.engine.outcome import (
     superseded,
 )
 from streams.engine.policy import Policies
-from streams.engine.timeline import Contact, Fact, Timeline, once_each, timelines
+from streams.engine.timeline import Contact, Timeline
+from streams.engine.unfolding import Happened, Part, TiersOf, parts_of
 
 
 class Said(NamedTuple):
@@ -52,8 +52,6 @@ class Rehearsed(NamedTuple):
     readings: dict[str, Reading]
 
 
-TiersOf = Callable[[str], Sequence[Tier]]
-_Happened = tuple[Contact, Fact]
 _TO_RECKON, _OF_CONTACT, _OF_JOURNEYS = 0, 1, 2  # what a wake-up is for, in this order; the first is no real one
 
 
@@ -69,118 +67,9 @@ def rehearse(contacts: Iterable[Contact], policies: Policies, tiers_of: TiersOf,
     return Rehearsed(life.said, {name: reading for part in life.parts for name, reading in part.readings.items()})
 
 
-def _by_time(contacts: Iterable[Contact]) -> list[_Happened]:
+def _by_time(contacts: Iterable[Contact]) -> list[Happened]:
     pairs = [(contact, item) for contact in contacts for item in contact.facts]
     return sorted(pairs, key=lambda pair: facts.ORDER(pair[1]))
-
-
-# -- contacts as they become known -------------------------------------------------------------------------
-
-
-class _Part(Protocol):
-    """Contacts that must be read together: what is known of them so far, and what it means."""
-
-    readings: dict[str, Reading]
-
-    def go_on(self, happened: Sequence[_Happened]) -> None:
-        """Take note of what happens at one instant."""
-
-    def timelines(self) -> Iterable[Timeline]:
-        """The timelines of all that is known."""
-
-
-class _Alone:
-    """A contact that nothing ties to another."""
-
-    def __init__(self, contact: Contact, policies: Policies, tiers: Sequence[Tier]) -> None:
-        self.readings: dict[str, Reading] = {}
-        self._known = Contact(contact.contact_id, contact.customer_id, [])
-        self._policies = policies
-        self._tiers = tiers
-        self._afresh = len(tiers) > 1 or once_each(contact.facts) is not contact.facts
-        self._bounced = False
-
-    def go_on(self, happened: Sequence[_Happened]) -> None:
-        name, fresh = self._known.contact_id, [item for _, item in happened]
-        reading = self.readings.get(name)
-        self._known.facts += fresh
-        if self._changes_the_past(fresh, reading) or reading is None:
-            timeline = timelines({name: self._known})[name]
-            self.readings[name] = reading_of(timeline, self._policies, self._tiers)
-            return
-        reading.timeline.facts = fresh
-        reading.read()
-        for running in reading.clocks:
-            running.over = None  # an answer settles what was closed silently
-
-    def _changes_the_past(self, fresh: Sequence[Fact], reading: Reading | None) -> bool:
-        """Whether these facts change what was read before them: a bounce takes an answer back (C13), or shows a
-        moment later which one, a first message or a late opening says what held from the beginning (C22), what is
-        void was so from the start (C17)."""
-        kinds = {item.type for item in fresh}
-        bounced, self._bounced = self._bounced, self._bounced or facts.BOUNCED in kinds
-        if self._afresh or reading is None or not reading.written:
-            return True
-        if not kinds.isdisjoint((facts.BOUNCED, facts.OPENED, facts.VOIDED)):
-            return True
-        return bounced and facts.SENT in kinds
-
-    def timelines(self) -> Iterable[Timeline]:
-        return timelines({self._known.contact_id: self._known}).values()
-
-
-class _Tied:
-    """Contacts that merges or links tie together (C17)."""
-
-    def __init__(self, policies: Policies, tiers_of: TiersOf) -> None:
-        self.readings: dict[str, Reading] = {}
-        self._known: dict[str, Contact] = {}
-        self._timelines: dict[str, Timeline] = {}
-        self._policies = policies
-        self._tiers_of = tiers_of
-
-    def go_on(self, happened: Sequence[_Happened]) -> None:
-        for contact, item in happened:
-            known = self._known.get(contact.contact_id)
-            if known is None:
-                known = self._known[contact.contact_id] = Contact(contact.contact_id, contact.customer_id, [])
-            known.facts.append(item)
-        self._timelines = timelines(self._known)
-        for name, timeline in self._timelines.items():
-            self.readings[name] = reading_of(timeline, self._policies, self._tiers_of(timeline.customer_id))
-
-    def timelines(self) -> Iterable[Timeline]:
-        return self._timelines.values()
-
-
-def _parts(contacts: Sequence[Contact], policies: Policies, tiers_of: TiersOf) -> dict[str, _Part]:
-    """By contact, what it is read with."""
-    root_of: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while (above := root_of.get(name, name)) != name:
-            name = above
-        return name
-
-    for contact in contacts:
-        for item in contact.facts:
-            if item.type == facts.MERGED or item.type == facts.LINKED:
-                other = item.data["into" if item.type == facts.MERGED else "contact_id"]
-                here = root(contact.contact_id)
-                root_of[here] = root(other)
-                root_of.setdefault(root(other), root(other))
-    tied: dict[str, _Part] = {}
-    parts: dict[str, _Part] = {}
-    for contact in contacts:
-        name = contact.contact_id
-        if name in root_of:
-            parts[name] = tied.setdefault(root(name), _Tied(policies, tiers_of))
-        else:
-            parts[name] = _Alone(contact, policies, tiers_of(contact.customer_id))
-    return parts
-
-
-# -- what is said of them ----------------------------------------------------------------------------------
 
 
 class _Told(NamedTuple):
@@ -250,14 +139,16 @@ def _passes_none_before(running: Running) -> int:
 
 
 class _Contact:
-    """A contact as it was looked at last: its clocks that run, and what was said of it by target and cycle."""
+    """A contact as it was looked at last: its clocks that run, when and why to look again, and what was said of it by
+    target and cycle."""
 
-    __slots__ = ("name", "part", "seen", "told")
+    __slots__ = ("name", "part", "seen", "told", "wake")
 
-    def __init__(self, name: str, part: _Part) -> None:
+    def __init__(self, name: str, part: Part) -> None:
         self.name = name
         self.part = part
         self.seen: dict[str, _Seen] = {}
+        self.wake: tuple[int | None, int] = None, _OF_CONTACT
         self.told: dict[tuple[str, int], _Told] = {}
 
     @property
@@ -289,24 +180,25 @@ class _Life:
         self.said: list[Said] = []
         self._policies = policies
         self._tiers_of = tiers_of
-        self._part_of = _parts(contacts, policies, tiers_of)
+        self._part_of = parts_of(contacts, policies, tiers_of)
         self._contacts: dict[str, _Contact] = {}
         self._now_us = 0
-        self._wakes: dict[tuple[int, str], int] = {}
-        self._queue: list[tuple[int, tuple[int, str]]] = []
+        self._queue: list[tuple[int, int, str]] = []
+        self._journeys_wake: dict[str, int] = {}
         self._telling = _journeys_may_tell(contacts, policies)
-        self._untraced: set[_Part] = set()
+        self._untraced: set[Part] = set()
         self._traces: dict[str, dict[str, Trace]] = {}
         self._published: dict[str, Published] = {}
         self._journeys: dict[str, dict[str, str]] = {}
 
     @property
-    def parts(self) -> Iterable[_Part]:
+    def parts(self) -> Iterable[Part]:
+        """What is known, in its parts."""
         return self._part_of.values()
 
-    def happen(self, at_us: int, together: Sequence[_Happened]) -> None:
+    def happen(self, at_us: int, together: Sequence[Happened]) -> None:
         """What happens at one instant is seen together: reply-and-solve pages nobody in between."""
-        touched: dict[_Part, list[_Happened]] = {}
+        touched: dict[Part, list[Happened]] = {}
         for happened in together:
             touched.setdefault(self._part_of[happened[0].contact_id], []).append(happened)
         names: set[str] = set()
@@ -326,26 +218,27 @@ class _Life:
     def pass_time(self, until_us: int) -> None:
         """Send every wake-up whose instant has passed before `until`, the earliest first."""
         while self._queue and self._queue[0][0] < until_us:
-            wake_us, name = heappop(self._queue)
-            if self._wakes.get(name) != wake_us:
-                continue  # put off since
-            kind, of = name
-            if kind == _TO_RECKON:
-                self._reckon(self._contacts[of], wake_us)
+            wake_us, kind, of = heappop(self._queue)
+            if kind == _OF_JOURNEYS:
+                if self._journeys_wake.get(of) == wake_us:
+                    self._now_us = max(self._now_us, wake_us + 1)
+                    self._look_at_journeys(wake_us)
                 continue
-            self._now_us = max(self._now_us, wake_us + 1)
-            if kind == _OF_CONTACT:
-                self._look_at_running(self._contacts[of], wake_us)
+            contact = self._contacts[of]
+            if contact.wake != (wake_us, kind):
+                continue  # put off since
+            if kind == _TO_RECKON:
+                self._reckon(contact, wake_us)
             else:
-                self._look_at_journeys(wake_us)
+                self._now_us = max(self._now_us, wake_us + 1)
+                self._look_at_running(contact, wake_us)
 
-    def _wake(self, kind: int, of: str, wake_us: int | None) -> None:
-        name = kind, of
+    def _wake_journeys(self, customer_id: str, wake_us: int | None) -> None:
         if wake_us is None:
-            self._wakes.pop(name, None)
-        elif self._wakes.get(name) != wake_us:
-            self._wakes[name] = wake_us
-            heappush(self._queue, (wake_us, name))
+            self._journeys_wake.pop(customer_id, None)
+        elif self._journeys_wake.get(customer_id) != wake_us:
+            self._journeys_wake[customer_id] = wake_us
+            heappush(self._queue, (wake_us, _OF_JOURNEYS, customer_id))
 
     def _reckon(self, contact: _Contact, from_us: int) -> None:
         """A clock may pass its first threshold from now on: find out when."""
@@ -355,18 +248,18 @@ class _Life:
         self._sleep(contact)
 
     def _sleep(self, contact: _Contact) -> None:
-        """Until the next threshold of a contact passes, as far as they are known, and until the others must be."""
-        wake_us, reckon_us = None, None
+        """Until its next threshold passes, or an instant from which on it must be known."""
+        next_us, kind = None, _OF_CONTACT
         for seen in contact.seen.values():
-            next_us = seen.next_us
-            if next_us is None:
-                continue
-            if seen.ahead is None:
-                reckon_us = next_us if reckon_us is None or next_us < reckon_us else reckon_us
-            else:
-                wake_us = next_us if wake_us is None or next_us < wake_us else wake_us
-        self._wake(_OF_CONTACT, contact.name, wake_us)
-        self._wake(_TO_RECKON, contact.name, reckon_us)
+            at_us = seen.next_us
+            if at_us is not None and (next_us is None or at_us <= next_us):
+                unknown = seen.ahead is None
+                kind = _TO_RECKON if unknown or (at_us == next_us and kind == _TO_RECKON) else _OF_CONTACT
+                next_us = at_us
+        if contact.wake != (next_us, kind):
+            contact.wake = next_us, kind
+            if next_us is not None:
+                heappush(self._queue, (next_us, kind, contact.name))
 
     def _look_at_contact(self, contact: _Contact, at_us: int) -> None:
         """Look at all of its clocks: something happened."""
@@ -441,7 +334,7 @@ class _Life:
         for customer_id, traces in sorted(self._traces.items()):
             found = journeys_of(customer_id, list(traces.values()), self._policies, self._now_us)
             wakes = [journey.wake_us for journey in found if journey.wake_us is not None]
-            self._wake(_OF_JOURNEYS, customer_id, min(wakes, default=None))
+            self._wake_journeys(customer_id, min(wakes, default=None))
             contents = [journey_content(journey) for journey in found]
             contents += self._gone(customer_id, contents, at_us)
             for content in changes(self._published, contents, "journey_id"):

@@ -25,8 +25,9 @@ from streams.engine.outcome import (
     superseded,
 )
 from streams.engine.policy import Policies
-from streams.engine.rehearsal import Said, TiersOf, url_of
+from streams.engine.rehearsal import Said, url_of
 from streams.engine.timeline import Contact, Fact, Timeline, timelines
+from streams.engine.unfolding import TiersOf
 
 
 def rehearse(contacts: Iterable[Contact], policies: Policies, tiers_of: TiersOf, until_us: int) -> list[Said]:

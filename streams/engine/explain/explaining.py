@@ -15,8 +15,9 @@ from streams.engine.explain.stretches import stretches
 from streams.engine.explain.witness import Witness
 from streams.engine.journey import Journey, by_customer, journeys
 from streams.engine.policy import Policies
-from streams.engine.rehearsal import TiersOf, url_of
+from streams.engine.rehearsal import url_of
 from streams.engine.timeline import Contact, Timeline, timelines
+from streams.engine.unfolding import TiersOf
 
 
 def explain(

@@ -21,7 +21,7 @@ from streams.commands.replaying import alerts_by
 from streams.engine.clocks import Tier
 from streams.engine.identity import directory
 from streams.engine.outcome import Content
-from streams.engine.rehearsal import TiersOf
+from streams.engine.unfolding import TiersOf
 from streams.ingest.servicenow import read
 from streams.replay import Line, groups, replay
 from tests.bench import workload
