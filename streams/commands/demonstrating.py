@@ -32,6 +32,7 @@ SECONDS: Final = 42.0
 TICK_SECONDS: Final = 0.05
 SHOWN: Final = ZoneInfo("Europe/London")
 EXPLAINED: Final = "T-2077"
+JOURNEY: Final = "alba-freight"
 _MARKS: Final = {"warning": "at risk ", "page": "PAGE    ", "critical": "CRITICAL"}
 _WORST: Final = re.compile(r'responsiveness_worst_wait_seconds\{customer_id="([^"]*)"\} (\S+)')
 _COUNTED: Final = re.compile(r"responsiveness_(outcomes|alerts|events)_total\{([^}]*)\} (\S+)")
@@ -82,7 +83,7 @@ def _customers() -> list[Customer]:
 
 
 async def _play(system: System, clock: FastClock, http: aiohttp.ClientSession, seconds: float) -> None:
-    say(f"heardback at {system.url}  (metrics: {system.url}/metrics)")
+    say(f"Who is waiting, live: {system.url}/  (metrics: {system.url}/metrics)")
     say(f"Playing {sample.STARTS:%a %d %b} to {sample.ENDS:%a %d %b %Y} in about {seconds:.0f} seconds.\n")
     events = sample.events()
     reading = asyncio.create_task(_read_alerts(system))
@@ -155,7 +156,8 @@ async def _summary(system: System, http: aiohttp.ClientSession) -> None:
     say("\nWhat it came to (from /metrics):")
     for key in sorted(totals):
         say(f"  {key:32} {totals[key]:>5}")
-    say(f"\nWhy {EXPLAINED} was late: {system.url}/contacts/{quote(EXPLAINED, safe='')}")
+    say(f"\nFour doors in six days: {system.url}/customers/{quote(JOURNEY, safe='')}")
+    say(f"Why {EXPLAINED} was late: {system.url}/contacts/{quote(EXPLAINED, safe='')}")
     async with http.get(f"/contacts/{quote(EXPLAINED, safe='')}", params={"format": "json"}) as answer:
         if answer.status == 200:
             say(f"  {_in_short(await answer.json())}")

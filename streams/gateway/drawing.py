@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-TICKS_MAX: Final = 9
+TICKS_MAX: Final = 8
 PIECES_MAX: Final = 600
 _STEPS: Final = (1, 2, 3, 7, 14, 28, 91, 182, 364)
 _HOURS: Final = (1, 2, 3, 6, 12)

@@ -16,7 +16,9 @@ SEEN = (
     "dead_end",
     "reply_bounced",
     "waiting",
+    "Who is waiting, live: http://127.0.0.1:",
     "/metrics",
+    "/customers/alba-freight",
     "/contacts/",
     "What it came to",
 )
