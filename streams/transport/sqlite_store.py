@@ -128,6 +128,7 @@ class Store:
                 self._commit(connection, jobs)
 
     def _commit(self, connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+        jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]  # from here on nobody cancels them
         results = []
         try:
             connection.execute("BEGIN IMMEDIATE")

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from streams.transport import BrokerBusy, BrokerFailed, Record, TopicSpec
 from streams.transport.sqlite import SqliteLog, open_sqlite, path_of
 from streams.transport.sqlite_cleanup import Cleanup
+from streams.transport.sqlite_store import Store
 
 TOPIC = TopicSpec(name="plain", partitions=2, retention_ms=60_000)
 TABLE = TopicSpec(name="table", partitions=1, compacted=True)
@@ -298,3 +300,23 @@ async def test_a_closed_log_says_so(tmp_path: Path) -> None:
     await log.close()
     with pytest.raises(BrokerFailed, match="is closed"):
         await log.append("plain", {0: [Record(key=None, value=b"")]})
+
+
+def test_a_writer_outlives_those_who_no_longer_wait(tmp_path: Path) -> None:
+    store = Store(tmp_path / "log.sqlite3")
+    working, go_on = threading.Event(), threading.Event()
+
+    def slow(_: sqlite3.Connection) -> str:
+        working.set()
+        assert go_on.wait(30)
+        return "slow"
+
+    under_way = store.write(slow)
+    assert working.wait(30)
+    queued = store.write(lambda _: pytest.fail("nobody waits for it"))
+    assert not under_way.cancel()
+    assert queued.cancel()
+    go_on.set()
+    assert under_way.result(30) == "slow"
+    assert store.write(lambda _: "after").result(30) == "after"
+    store.close()
