@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -20,23 +18,16 @@ import typer
 
 from schemas.refusals import Reason
 from streams.commands.arguments import DATA, Broker, DataFolder, an_instant, broker_url, failed, wrong
+from streams.commands.log import ConfigFile, configuration, opened
 
 if TYPE_CHECKING:
     from streams.dead_letters import DeadLetters, Kept
-    from streams.transport import LogClient
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 LIST_LIMIT: Final = 50
-CONFIG: Final = Path("heardback.yaml")
 T = TypeVar("T")
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", envvar="HEARDBACK_CONFIG", help="For the topics' prefix. Default: heardback.yaml, if any."
-    ),
-]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show personal content too.")]
 ReasonOption = Annotated[Reason | None, typer.Option(help="Only those refused for this reason.")]
 
@@ -219,12 +210,12 @@ def _run(
     """Do `work` on the dead letters of the broker that is meant, and say what stands in its way."""
     from streams.transport import BrokerBusy, TopicMismatch, TransportError
 
-    url, prefix = broker_url(broker, data), _prefix(config)
+    url, prefix = broker_url(broker, data), configuration(config).broker.topic_prefix
 
     async def all_of_it() -> None:
         from streams.dead_letters import DeadLetters
 
-        async with _opened(url, writes=writes) as log:
+        async with opened(url, writes=writes) as log:
             letters = DeadLetters(log, prefix)
             await letters.check()
             await work(letters)
@@ -237,33 +228,3 @@ def _run(
         failed(busy, "stop that process for the moment of putting back, or run heardback on kafka://")
     except TransportError as broken:
         failed(broken)
-
-
-def _prefix(config: Path | None) -> str:
-    from streams import settings
-
-    path = config or (CONFIG if CONFIG.exists() else None)
-    try:
-        loaded = settings.load(path, os.environ) if path else settings.parse(b"", file="", environment=os.environ)
-    except settings.ConfigurationError as invalid:
-        wrong(*invalid.faults)
-    return loaded.broker.topic_prefix
-
-
-@asynccontextmanager
-async def _opened(url: str, *, writes: bool) -> AsyncIterator[LogClient]:
-    """A started client. The embedded log is only looked into unless something is to be written: that
-    works beside the process that serves it."""
-    from streams.transport import open_log
-    from streams.transport.sqlite import SqliteLog, path_of
-
-    log: LogClient = open_log(url)
-    if url.startswith("sqlite:"):
-        if not path_of(url).exists():
-            wrong(f"found no log at {path_of(url)}, wanted the --data or --broker that heardback has run on")
-        log = log if writes else SqliteLog(path_of(url), read_only=True)
-    await log.start()
-    try:
-        yield log
-    finally:
-        await log.close()
