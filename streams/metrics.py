@@ -129,11 +129,13 @@ class Metrics:
         self._uncovered = counter("uncovered", "Clocks that no policy covers: nothing is promised.", "channel", "tier")
         self._events = counter("events", "Records read, by what became of them.", "type", "result")
         self._refused = counter("refused", "Records refused, by reason.", "reason")
+        for channel in Channel:
+            for of_channel in (self._opened, self._uncovered):
+                of_channel(channel, NONE)
+            self._dead_ends(channel)
         for direction in ("inbound", "outbound"):
             for permanent in ("true", "false"):
                 self._bounces(direction, permanent)
-        for channel in Channel:
-            self._dead_ends(channel)
         for reason in Reason:
             self._refused(reason)
 
@@ -173,11 +175,13 @@ class Metrics:
         self._opened(channel, self._tier(tier)).inc(count)
 
     def started(self, content: Mapping[str, Any]) -> None:
-        """The first revision of an outcome was published: its verdict, and a silent close, will be counted from 0."""
-        policy = self._policy(content["policy"])
+        """The first revision of an outcome was published: its verdict, response time and silent close will be
+        counted from 0."""
+        policy, target, channel, tier = (content[name] for name in ("policy", "target", "channel", "tier"))
         for verdict in ("kept", "broken"):
-            self._outcomes(policy, content["target"], verdict, content["channel"], self._tier(content["tier"]))
-        self._silent_closes(policy)
+            self._outcomes(self._policy(policy), target, verdict, channel, self._tier(tier))
+        self._response(target, channel, self._tier(tier))
+        self._silent_closes(self._policy(policy))
 
     def outcome(self, content: Mapping[str, Any], *, last_verdict: str | None, had_ended: bool) -> None:
         """A revision of an outcome (CONTRACT.md section 5) was published. `last_verdict` and `had_ended` are
@@ -312,7 +316,8 @@ class _WaitingNow(Collector):
         for (target, _, tier, _), count in summary.due_soon.items():
             due_soon[target, self._tier(tier)] += count
         for (state, tier), count in summary.customers.items():
-            customers[state, self._tier(tier)] += count
+            for each in _BADNESS:
+                customers[each, self._tier(tier)] += count if each == state else 0
         for (_, _, tier, _), since_us in summary.oldest_us.items():
             label = (self._tier(tier),)
             oldest[label] = max(oldest.get(label, 0.0), _seconds(since_us, now_us))
