@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
@@ -55,6 +55,8 @@ ROLES: Final = (STREAMS, ALERTING, GATEWAY, FACTS)
 FIRST_START: Final = b"first-start"
 STALLED_SECONDS_MAX: Final = 120.0
 STOP_SECONDS_MAX: Final = 9.5
+POST_SECONDS_MAX: Final = 5.0
+"""How long a POST waits for the broker before it is told to come back later."""
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +99,10 @@ class System:
         self._alerting_runtime: Runtime | None = None
         self._client = None if STREAMS in self.roles else open_log(place.broker_url, place.transport)
         self._client_open = False
+        # A writer of its own: whoever posts is told soon that the broker is away, and nobody else's write with it.
+        soon = min(POST_SECONDS_MAX, place.transport.request_timeout_seconds)
+        self._intake = open_log(place.broker_url, replace(place.transport, request_timeout_seconds=soon))
+        self._intake_open = False
         self._customers = Customers()
         self._follower: asyncio.Task[None] | None = None
         self._http: Server | None = None
@@ -135,6 +141,8 @@ class System:
             await self.streams.start()
         else:
             await self._follow_customers()
+        await self._intake.start()
+        self._intake_open = True
         if self._board is not None:
             self._board.start()
         if ALERTING in self.roles:
@@ -181,6 +189,9 @@ class System:
             await self._http.stop()
         if self._follower is not None:
             self._follower.cancel()
+        if self._intake_open:
+            self._intake_open = False
+            await self._intake.close()
         if self._facts_writer is not None:
             self._facts_writer.cancel()
             await asyncio.wait((self._facts_writer,))
@@ -305,7 +316,8 @@ class System:
             Record(key=event.key, value=event.value, headers=event.headers, timestamp_ms=timestamp_ms)
             for event in events
         ]
-        await self._log.append(self._topic(CONTACT_EVENTS.name), by_partition(records, self.place.transport.partitions))
+        topic, partitions = self._topic(CONTACT_EVENTS.name), self.place.transport.partitions
+        await self._intake.append(topic, by_partition(records, partitions))
 
     def _customer_of(self, event: Event) -> str:
         """The customer that an event names (C19), else its contact, in whose own partition its home is known."""
