@@ -42,6 +42,7 @@ class Clock(NamedTuple):
     target: TargetName
     cycle: int
     policy: Policy
+    span: Span | None
     attributes: Attributes
     verdict: str
     reason: str
@@ -412,6 +413,7 @@ class Reading:
             target=running.target,
             cycle=running.cycle,
             policy=policy,
+            span=running.span,
             attributes=running.attributes,
             verdict=verdict,
             reason=reason,
@@ -449,10 +451,11 @@ def forgotten_clock(
 ) -> Clock:
     """A clock of which nothing is known any more but that there was one."""
     return Clock(
-        contact_id=contact_id, target=cast(TargetName, target), cycle=cycle, policy=policy, attributes=attributes,
-        verdict="void", reason="superseded", stage="ended", step=0, steps=(), stage_at_us=started_us,
-        started_us=started_us, due_us=None, ended_us=started_us, open_us=0, wall_us=0, paused_us=0, agent_id=None,
-        pauses=(), bounced_us=None, silently_closed=False, settled_us=None, alerts_from_us=None, wake_us=None,
+        contact_id=contact_id, target=cast(TargetName, target), cycle=cycle, policy=policy, span=None,
+        attributes=attributes, verdict="void", reason="superseded", stage="ended", step=0, steps=(),
+        stage_at_us=started_us, started_us=started_us, due_us=None, ended_us=started_us, open_us=0, wall_us=0,
+        paused_us=0, agent_id=None, pauses=(), bounced_us=None, silently_closed=False, settled_us=None,
+        alerts_from_us=None, wake_us=None,
     )  # fmt: skip
 
 

@@ -85,7 +85,6 @@ def _alert_open_seconds(clock: Clock) -> float | None:
 def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> Content:
     """The outcome of a clock as in CONTRACT.md section 5, without its revision."""
     attributes = clock.attributes
-    span = clock.policy.span(clock.target, attributes.priority)
     return {
         "outcome_id": record_id(clock.contact_id, clock.target, str(clock.cycle)),
         "contact_id": clock.contact_id,
@@ -118,7 +117,7 @@ def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> C
         "silently_closed": clock.silently_closed,
         "settled_at": _text_or_none(clock.settled_us),
         "url": url,
-        "promised": None if span is None else str(span),
+        "promised": None if clock.span is None else str(clock.span),
         "alert_open_seconds": _alert_open_seconds(clock),
         "bounced_open_seconds": None if clock.bounced_us is None else _open_by(clock, clock.bounced_us),
     }
