@@ -27,19 +27,18 @@ from alerting.metrics import Metrics
 from alerting.notify import OwnerOf, Routes
 from alerting.outbox import Outbox
 from alerting.owed import Pace
-from alerting.partition import CUSTOMER, Home, Work
+from alerting.partition import TAKEN, Home, Work, key_of_alert, key_of_clock, key_of_customer
 from alerting.posting import Rim, Sessions, wall
 from alerting.rules import Change, Known, Rules, ended_at, forgotten
 from alerting.transport import Batch, Table, Transport
 from schemas.configuration import AlertsSpec
-from schemas.topics import ALERTS, DELIVERIES, JOURNEYS, OUTCOMES
+from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, JOURNEYS, OUTCOMES
 
 logger = structlog.get_logger(__name__)
 
 TABLE: Final = "alerts"
 SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, DELIVERIES.name)
 WRITTEN: Final = ALERTS.name
-CLOCK = b"o:"
 LOOK_SECONDS: Final = 0.05
 Said = tuple[list[Change], Known | None]
 Fold = Callable[[Work, Any, Known | None], Said]
@@ -110,6 +109,7 @@ class Alerting:
         self._runtime.agent(OUTCOMES.name, self._on_outcomes)
         self._runtime.agent(JOURNEYS.name, self._on_journeys)
         self._runtime.agent(DELIVERIES.name, self._on_deliveries)
+        self._runtime.agent(ACKNOWLEDGEMENTS.name, self._on_acknowledgements)
         self._runtime.on_partition_ready(self._on_ready)
         self._runtime.on_partition_revoked(self._on_revoked)
 
@@ -178,6 +178,7 @@ class Alerting:
                 view = self._table.partition(partition)
                 changed = await self._reroute(home, view)
                 await self._table.write(partition, changed, fence=self._runtime.fence(partition))
+                await self._take_waiting(partition, home, view)
             except self._fenced:
                 return
             for key, value in view.items():
@@ -192,7 +193,7 @@ class Alerting:
         for count, (key, value) in enumerate(list(view.items())):
             if count % 500 == 0:
                 await asyncio.sleep(0)
-            if key.startswith((outbox.ALERT, outbox.WAIT)):
+            if key.startswith((outbox.ALERT, outbox.WAIT, TAKEN)):
                 continue
             known = Known.from_bytes(value)
             home.remember(key, known)
@@ -206,12 +207,36 @@ class Alerting:
         def fold(work: Work, outcome: Any, known: Known | None) -> Said:
             return self._rules.on_outcome(outcome, known, work.tried)
 
-        await self._fold(batch, CLOCK, "outcome_id", fold)
+        await self._fold(batch, key_of_clock, fold)
 
     async def _on_journeys(self, batch: Batch) -> None:
-        await self._fold(batch, CUSTOMER, "customer_id", lambda _, *one: self._rules.on_journey(*one))
+        await self._fold(batch, key_of_customer, lambda _, *one: self._rules.on_journey(*one))
 
-    async def _fold(self, batch: Batch, prefix: bytes, name: str, fold: Fold) -> None:
+    async def _on_acknowledgements(self, batch: Batch) -> None:
+        """Before all alerts are known again, one that is acknowledged may not be: that waits, durably."""
+        home = self._homes[batch.partition]
+        async with home.lock:
+            live = home.live
+            if not live:
+                await self._table.write(batch.partition, _waiting(batch), fence=batch.fence)
+        if live:
+            await self._fold(batch, key_of_alert, lambda _, *one: self._rules.on_acknowledgement(*one))
+
+    async def _take_waiting(self, partition: int, home: Home, view: Mapping[bytes, bytes]) -> None:
+        """Acknowledgements that waited until all alerts were known again."""
+        work = Work(view)
+        for key, value in [item for item in view.items() if item[0].startswith(TAKEN)]:
+            acknowledgement = orjson.loads(value)
+            changes, known = self._rules.on_acknowledgement(
+                acknowledgement, work.known(name := key_of_alert(acknowledgement))
+            )
+            work.keep(name, known)
+            work.changes += changes
+            work.taken[key] = None
+        if work.taken:
+            await self._apply(partition, home, work, self._runtime.fence(partition))
+
+    async def _fold(self, batch: Batch, key_of: Callable[[Any], bytes], fold: Fold) -> None:
         home = self._homes[batch.partition]
         async with home.lock:
             work = Work(self._table.partition(batch.partition))
@@ -220,7 +245,7 @@ class Alerting:
                     await asyncio.sleep(0)  # the loop has others to serve
                 try:
                     record = orjson.loads(value or b"")
-                    key = prefix + record[name].encode()
+                    key = key_of(record)
                     changes, known = fold(work, record, work.known(key))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     logger.error("record not understood", topic=batch.topic, partition=batch.partition, offset=offset,
@@ -289,3 +314,17 @@ class Alerting:
         except self._fenced:
             return False
         return True
+
+
+def _waiting(batch: Batch) -> dict[bytes, bytes | None]:
+    """Acknowledgements as they wait in a table; what is none is dropped, with a word."""
+    found: dict[bytes, bytes | None] = {}
+    for value in batch.values:
+        try:
+            acknowledgement = orjson.loads(value or b"")
+            key_of_alert(acknowledgement)
+            found[TAKEN + acknowledgement["alert_id"].encode()] = value
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.error("record not understood", topic=batch.topic, partition=batch.partition,
+                         error=type(error).__name__)  # fmt: skip
+    return found

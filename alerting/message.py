@@ -70,6 +70,7 @@ def of_clock(wish: Wish, outcome: Content, links: Links, tried: Mapping[str, str
         "ends_at": None,
         "at": wish.at,
         "summary": _clock_summary(wish, outcome, open_seconds),
+        "outcome_id": outcome["outcome_id"],
         "resolution": None,
         "labels": {name: str(outcome[name]) for name in _LABELS if outcome[name] is not None},
         "annotations": annotations,
@@ -138,6 +139,13 @@ def _of_journey(
         "labels": {name: str(value) for name, value in labels.items() if value is not None},
         "annotations": annotations,
     }
+
+
+def acknowledged(record: Content, by: str | None, at: str) -> Alert:
+    """The record of an alert that somebody has taken; everything else stays as it fired."""
+    who = f"by {by}" if by else "by somebody"
+    annotations = {**record["annotations"], "acknowledged": f"{who}, {clock_time(at)}"}
+    return {**record, "at": at, "acknowledged_at": at, "acknowledged_by": by, "annotations": annotations}
 
 
 def resolved(record: Content, resolution: str, at: str) -> Alert:

@@ -6,17 +6,38 @@ import asyncio
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from alerting.notify import Entry
 from alerting.rules import Change, Known, ended_at
 from alerting.waits import Wait
 
+CLOCK: Final = b"o:"
+"""Under which a table has what is known of a clock."""
+
 CUSTOMER: Final = b"j:"
 """Under which a table has what is known of a customer's journeys."""
 
+TAKEN: Final = b"k:"
+"""Under which a table has acknowledgements that came before all alerts were known again."""
+
 FORGET_AT_ONCE: Final = 1000
 Unit = TypeVar("Unit", Entry, Wait)
+
+
+def key_of_clock(outcome: Mapping[str, Any]) -> bytes:
+    """Under which a table has what is known of an outcome's clock."""
+    return CLOCK + bytes(outcome["outcome_id"].encode())
+
+
+def key_of_customer(journey: Mapping[str, Any]) -> bytes:
+    """Under which a table has what is known of the journeys of a customer."""
+    return CUSTOMER + bytes(journey["customer_id"].encode())
+
+
+def key_of_alert(acknowledgement: Mapping[str, Any]) -> bytes:
+    """Under which a table knows the alert that somebody acknowledges."""
+    return key_of_clock(acknowledgement) if acknowledgement.get("outcome_id") else key_of_customer(acknowledgement)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +70,7 @@ class Work:
     changes: list[Change] = field(default_factory=list)
     knowns: dict[bytes, Known | None] = field(default_factory=dict)
     units: dict[bytes, Entry | Wait | None] = field(default_factory=dict)
+    taken: dict[bytes, bytes | None] = field(default_factory=dict)
 
     def known(self, key: bytes) -> Known | None:
         """What is known under a key, as of now."""
@@ -82,4 +104,5 @@ class Work:
             for key, unit in self.units.items()
             if key in self.view or (unit is not None and not unit.finished)
         }
-        return {**units, **{key: None if known is None else known.to_bytes() for key, known in self.knowns.items()}}
+        knowns = {key: None if known is None else known.to_bytes() for key, known in self.knowns.items()}
+        return {**units, **knowns, **self.taken}

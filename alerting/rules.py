@@ -11,7 +11,7 @@ once and idempotent). Instants are text as the engine writes them, always UTC wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, get_args
@@ -163,6 +163,20 @@ class Rules:
         passed = [self._steps[min(number, len(self._steps)) - 1] for number in numbers]
         return max(reversed(passed), key=lambda step: SEVERITIES.index(step.severity))
 
+    # -- acknowledgements
+
+    def on_acknowledgement(self, acknowledgement: Content, known: Known | None) -> _Said:
+        """What is said once somebody has an alert of those `known`: the first who says so has it. From then on
+        escalation steps change nothing; a warning that is acknowledged still becomes a page."""
+        name = acknowledgement["alert_id"]
+        said = None if known is None else known.alerts.get(name)
+        if known is None or said is None or not said.firing or said.record.get("acknowledged_at"):
+            return [], known
+        at = _latest(acknowledgement["at"], said.record["at"])
+        record = message.acknowledged(said.record, acknowledgement.get("by"), at)
+        taken = Said(said.number + 1, said.of, record)
+        return [Change(taken.number, record)], replace(known, alerts={**known.alerts, name: taken})
+
     # -- journeys
 
     def on_journey(self, journey: Content, known: Known | None) -> _Said:
@@ -306,6 +320,8 @@ class _Fold:
             same = (record["kind"], record["severity"], record["customer_id"]) == (*wish[:2], customer_id)
             if same and not (wish.also and _key(wish.at) > _key(record["at"])):
                 return  # unless a further step adds receivers
+            if record["customer_id"] == customer_id and _taken(record) and wish.kind == "escalation":
+                return  # somebody has it
             if record["customer_id"] != customer_id:
                 self._resolve(name, said, "superseded", wish.at)
         alert = {"alert_id": name, **make()}
@@ -343,6 +359,11 @@ def _channels(journey: Content) -> dict[str, str]:
     for attempt in journey["attempts"]:
         found.setdefault(attempt["channel"], attempt["at"])
     return found if len(found) > 1 else {}
+
+
+def _taken(record: Content) -> bool:
+    """Whether somebody has a page; to have a warning is not to have what may come of it."""
+    return bool(record.get("acknowledged_at")) and record["kind"] != "at_risk"
 
 
 def _says_nothing(outcome: Content) -> bool:

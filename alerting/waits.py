@@ -96,7 +96,7 @@ def told(wait: Wait | None, receiver: str, alert: Alert, *, wanted: bool) -> Wai
         over = alert if alert["state"] != "firing" else ended_here(known)
         return _without(wait, name, over)
     if wait is None:
-        return Wait(receiver, alert["customer_id"], _episode(receiver, alert), 1, {name: alert})
+        return Wait(receiver, alert["customer_id"], episode(receiver, alert), 1, {name: alert})
     if known == _fitted(wait, alert) or (known is None and len(wait.lines) >= LINES_MOST):
         return wait
     lines = _graver_first({**wait.lines, name: _fitted(wait, alert)})
@@ -142,7 +142,7 @@ def _gravity(record: Alert) -> int:
     return _SEVERITIES.index(record["severity"])
 
 
-def _episode(receiver: str, first: Alert) -> str:
+def episode(receiver: str, first: Mapping[str, Any]) -> str:
     """32 hex digits, the same when the change that began it is folded again after a crash."""
     parts = (receiver, first["customer_id"], first["alert_id"], first["at"])
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
@@ -161,6 +161,7 @@ def _firing(wait: Wait) -> Alert:
         "lines": lines[:LINES_SHOWN],
         "ended": list(wait.ended.values()),
         "count": len(lines),
+        "acknowledged": all(record.get("acknowledged_at") for record in lines),
     }
 
 

@@ -29,7 +29,8 @@ Resolution = Literal["answered", "withdrawn", "void", "superseded"]
 
 class Alert(Record):
     """One alert in one state. `alert_id` is the same from the first warning of an episode to its end;
-    `at` is the instant of this change."""
+    `at` is the instant of this change. `outcome_id` names the clock that it is about, if it is about one.
+    `acknowledged_at`: somebody has it since then, `acknowledged_by` who, where that was said."""
 
     alert_id: Id
     kind: Kind
@@ -45,5 +46,8 @@ class Alert(Record):
     at: Instant
     summary: Text
     resolution: Resolution | None = None
+    outcome_id: Id | None = None
+    acknowledged_at: Instant | None = None
+    acknowledged_by: Text | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)

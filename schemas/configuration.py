@@ -107,6 +107,19 @@ class RouteSpec(Strict):
     receivers: Annotated[list[Id], Field(min_length=1)]
 
 
+class PagerDutyWebhook(Strict):
+    """Where acknowledging in PagerDuty is heard of: the signing secret of its webhook subscription (v3)."""
+
+    secret: Annotated[str, Field(min_length=1)] | None = Field(default=None, repr=False)
+    secret_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> PagerDutyWebhook:
+        if (self.secret is None) == (self.secret_file is None):
+            raise ValueError("wanted secret or secret_file, one of them")
+        return self
+
+
 class AlertsSpec(Strict):
     """Who is told. `from`: breaches due before are recorded, never paged. `fallback` is told what another
     receiver refuses, or has not taken `fallback_after` it was owed. `outbound_hosts`: where receivers may be, by
@@ -118,6 +131,7 @@ class AlertsSpec(Strict):
     routes: list[RouteSpec] = Field(default_factory=list)
     board_url: str | None = None
     runbook_url: str = "https://heardback.example/runbooks"
+    pagerduty_webhook: PagerDutyWebhook | None = None
     resend_every: OpenDuration = Field(default_factory=lambda: _duration("1m"))
     fallback: Id | None = None
     fallback_after: OpenDuration = Field(default_factory=lambda: _duration("5m"))

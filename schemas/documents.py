@@ -14,6 +14,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, TypeAdapter
 
 from schemas import dead_letters, topics
+from schemas.acknowledgements import Acknowledgement
 from schemas.alerts import Alert
 from schemas.configuration import Configuration
 from schemas.customers import Customer
@@ -39,6 +40,7 @@ RECORDS: Final[Mapping[str, type[BaseModel]]] = {
     "configuration": Configuration,
     "customer": Customer,
     "delivery": Delivery,
+    "acknowledgement": Acknowledgement,
     "journey": Journey,
     "outcome": Outcome,
     "policy": PolicyRecord,
@@ -51,6 +53,7 @@ _TOPIC_RECORDS: Final[Mapping[str, str]] = {
     topics.JOURNEYS.name: "journey",
     topics.ALERTS.name: "alert",
     topics.DELIVERIES.name: "delivery",
+    topics.ACKNOWLEDGEMENTS.name: "acknowledgement",
 }
 _EVENTS: Final = {str(model.model_fields["type"].default): model for model in get_args(Event)}
 # What heardback itself reads; everything is written by it too, but events and customers also by others.

@@ -331,6 +331,7 @@ class PolicySpec(Strict):
     priority_targets: dict[Priority, Targets] = Field(default_factory=dict)
     at_risk: list[Share] = Field(default_factory=list)
     assignment_acknowledges: bool = False
+    page_acknowledges: bool = False
     dead_end_after: OpenDuration | None = None
     chasing_after: Annotated[int, Field(ge=1)] | None = None
     effective_from: date | datetime | None = None
@@ -359,9 +360,16 @@ class PolicySpec(Strict):
         return value
 
 
+UNSAID: Final = (("page_acknowledges", False),)
+"""Keys that came after the first versions, with their defaults."""
+
+
 def content_hash(record: BaseModel) -> str:
-    """The version of a calendar or policy: 16 hex digits of the SHA-256 of its canonical JSON."""
-    canonical = json.dumps(record.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """The version of a calendar or policy: 16 hex digits of the SHA-256 of its canonical JSON. What can be said only
+    since a later heardback is left out unless it is said, so that nothing changes its version by an upgrade."""
+    said = record.model_dump(mode="json")
+    content = {key: value for key, value in said.items() if (key, value) not in UNSAID}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

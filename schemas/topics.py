@@ -34,6 +34,7 @@ OUTCOMES: Final = Topic(name="outcomes", key="customer_id", about="what clocks c
 JOURNEYS: Final = Topic(name="journeys", key="customer_id", about="attempts of a customer while nobody answered")
 ALERTS: Final = Topic(name="alerts", key="customer_id", about="what a human must know, firing and resolved")
 DELIVERIES: Final = Topic(name="deliveries", key="alert_id", about="what receivers said")
+ACKNOWLEDGEMENTS: Final = Topic(name="acknowledgements", key="alert_id", about="who has a page, and since when")
 DEAD_LETTERS: Final = Topic(
     name="dead-letters",
     key="origin",
@@ -43,4 +44,6 @@ DEAD_LETTERS: Final = Topic(
     about="what was refused, unchanged",
 )
 
-TOPICS: Final = (CONTACT_EVENTS, CUSTOMERS, POLICIES, OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, DEAD_LETTERS)
+TOPICS: Final = (
+    CONTACT_EVENTS, CUSTOMERS, POLICIES, OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, ACKNOWLEDGEMENTS, DEAD_LETTERS,
+)  # fmt: skip

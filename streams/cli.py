@@ -51,20 +51,29 @@ def configuration(path: Path, faults_of: settings.FaultsOf = settings.no_further
 
 def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
     """What is wrong with the receivers, each by itself, and routes that can reach nobody."""
-    from alerting import receivers
+    from alerting import receivers, secret
     from streams.commands.checking import faults_of_routes
 
     for index, receiver in enumerate(loaded.alerts.receivers):
         for fault in receivers.faults(receiver, loaded.alerts.outbound_hosts):
             yield ("alerts", "receivers", index), fault
     yield from faults_of_routes(loaded)
+    if (webhook := loaded.alerts.pagerduty_webhook) is not None:
+        try:
+            secret.given(webhook.secret, webhook.secret_file)
+        except ValueError as fault:
+            yield ("alerts", "pagerduty_webhook"), str(fault)
 
 
 def faults_but_secrets(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
     """The same where the secrets need not be at hand; says which receivers were not looked at for that."""
     for location, fault in faults_of_receivers(loaded):
-        receiver = loaded.alerts.receivers[int(location[-1])] if location[1] == "receivers" else None
-        if receiver is not None and receiver.secret_file is not None and not Path(receiver.secret_file).exists():
+        file = None
+        if location[1] == "receivers":
+            file = loaded.alerts.receivers[int(location[-1])].secret_file
+        elif location[1] == "pagerduty_webhook" and loaded.alerts.pagerduty_webhook is not None:
+            file = loaded.alerts.pagerduty_webhook.secret_file
+        if file is not None and not Path(file).exists():
             typer.echo(f"heardback: not checked, as its secret is not here: {fault}", err=True)
         else:
             yield location, fault

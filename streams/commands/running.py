@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import URL
 
 from alerting import app as alerting_app
+from alerting import secret
 from alerting.transport import Transport
 from schemas.configuration import Configuration
 from schemas.customers import Customer
@@ -28,11 +29,12 @@ from schemas.policies import PolicyRecord
 from schemas.topics import CONTACT_EVENTS, CUSTOMERS, POLICIES, TOPICS
 from streams.app import WAKE_EVERY_SECONDS, Streams
 from streams.board import Board
+from streams.commands.acknowledging import Acknowledging
 from streams.commands.reporting import Reports
 from streams.customers import Customers, customer_records
 from streams.engine.timeline import customer_of, fact_of
 from streams.facts import KNOW_EVERY_SECONDS, Store, Writer
-from streams.gateway import Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
+from streams.gateway import Acknowledge, Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
 from streams.metrics import Metrics, render
 from streams.seats import UNKNOWN
 from streams.transport import (
@@ -109,6 +111,13 @@ class System:
         self._facts = Store(place.facts_url) if place.facts_url is not None else None
         self._facts_writer: asyncio.Task[None] | None = None
         self._board = self._board_of(configuration) if GATEWAY in self.roles else None
+        self._acknowledging = (
+            Acknowledging(lambda: self._log, self._topic, configuration, self._publish, now)
+            if GATEWAY in self.roles
+            else None
+        )
+        webhook = configuration.alerts.pagerduty_webhook
+        self._pagerduty = None if webhook is None else secret.given(webhook.secret, webhook.secret_file).encode()
         self._stopping = False
         self._starting = "connecting to the broker"
         self.metrics = metrics = Metrics(
@@ -145,6 +154,8 @@ class System:
         self._intake_open = True
         if self._board is not None:
             self._board.start()
+        if self._acknowledging is not None:
+            self._acknowledging.start()
         if ALERTING in self.roles:
             await self._start_alerting()
         if FACTS in self.roles and self._facts is not None:
@@ -199,6 +210,8 @@ class System:
             await self._facts.close()
         if self._board is not None:
             await self._board.stop()
+        if self._acknowledging is not None:
+            await self._acknowledging.stop()
         if self.alerting is not None and not again:
             await self.alerting.stop()
         if self._alerting_runtime is not None:
@@ -292,6 +305,7 @@ class System:
             explain=self._explain,
             metrics=lambda: render(self.registry),
             board=self._board,
+            acknowledge=self._acknowledge(),
             report=Reports(self._facts, self.configuration.report).document if self._facts is not None else None,
             now=self.now,
             refused=self.metrics.refused,
@@ -308,6 +322,15 @@ class System:
             now=self.now,
             alerts_from=alerts_from if isinstance(alerts_from, datetime) else None,
             late_after=timedelta(seconds=configuration.limits.late_after.seconds),
+        )
+
+    def _acknowledge(self) -> Acknowledge | None:
+        if self._acknowledging is None:
+            return None
+        return Acknowledge(
+            alert=self._acknowledging.alert,
+            incident=self._acknowledging.incident,
+            pagerduty_secret=self._pagerduty,
         )
 
     async def _publish(self, events: Sequence[Publish]) -> None:

@@ -13,13 +13,24 @@ What a record means, where it is kept and how a clock is explained is not decide
 from streams.gateway.access import Listen, UnsafeListen
 from streams.gateway.http import create_http
 from streams.gateway.server import Server
-from streams.gateway.service import Document, Gateway, Liveness, Publish, Readiness, ReportsAway
+from streams.gateway.service import (
+    Acknowledge,
+    Document,
+    Gateway,
+    Liveness,
+    NotYetKnown,
+    Publish,
+    Readiness,
+    ReportsAway,
+)
 
 __all__ = [
+    "Acknowledge",
     "Document",
     "Gateway",
     "Listen",
     "Liveness",
+    "NotYetKnown",
     "Publish",
     "Readiness",
     "ReportsAway",

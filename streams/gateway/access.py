@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/login", "/logout"})
+OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/login", "/logout", "/v1/webhooks/pagerduty"})
 OPEN_PREFIX: Final = "/static/"
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -27,7 +27,8 @@ class UnsafeListen(ValueError):  # noqa: N818 - the name of what it found
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
     """Where and for whom. `port` 0 is any free one. `token`: what `Authorization: Bearer` must carry on every
-    request but those for health, for the form by which a browser gives it, and for style and script.
+    request but those for health, for the form by which a browser gives it, for style and script, and webhooks that
+    are signed.
     `allowed_hosts`: further Host headers, `name` or `name:port`; checked on loopback, and elsewhere where any is
     given. Raises UnsafeListen."""
 

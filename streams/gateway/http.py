@@ -20,6 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from schemas.events import ID_CHARACTERS_MAX
 from streams.gateway.access import Listen, host_checked, token_checked
+from streams.gateway.acknowledging import ACKNOWLEDGE, ALERTS, PAGERDUTY, AcknowledgeRoutes
 from streams.gateway.assets import PREFIX
 from streams.gateway.board import CHANGES, CUSTOMERS, BoardPages
 from streams.gateway.intake import RETRY_AFTER_SECONDS, Intake
@@ -65,6 +66,10 @@ def create_http(
     app.router.add_get(CONTACTS + "{contact_id:.+}", routes.contact)
     app.router.add_get("/reports/{week}", Reports(gateway, pages).report)
     app.router.add_post("/v1/events", Intake(gateway).take)
+    if gateway.acknowledge is not None:
+        taking = AcknowledgeRoutes(gateway.acknowledge)
+        app.router.add_post(ALERTS + "{alert_id:.+}" + ACKNOWLEDGE, taking.alert)
+        app.router.add_post(PAGERDUTY, taking.pagerduty)
     app.on_response_prepare.append(_safe_headers)
     return app
 

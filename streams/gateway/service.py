@@ -6,7 +6,7 @@ How they do it belongs to the pipeline; how it is asked for over HTTP to the mod
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -71,6 +71,21 @@ def _nobody(_reason: str) -> None:
     """Refusals that nobody counts."""
 
 
+class NotYetKnown(Exception):  # noqa: N818 - what it means for whoever asks
+    """Not everything that fires has been read yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge:
+    """How somebody takes a page. `alert` and `incident` are told by what name and by whom; they return whether there
+    is such a thing, and raise NotYetKnown or TransportError where that cannot be said. `pagerduty_secret` None: its
+    webhook is not there."""
+
+    alert: Callable[[str, str | None], Awaitable[bool]]
+    incident: Callable[[str, str | None], Awaitable[bool]]
+    pagerduty_secret: bytes | None = field(default=None, repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """What the routes need.
@@ -79,10 +94,10 @@ class Gateway:
     `customer_of` is the customer an event belongs to (C19), None where it names nobody. `explain` is the
     explanation of a contact at an instant (None: now) as `streams.engine.explain.to_json` makes it, None where the
     contact is not known; may raise `TransportError`. `metrics` is a page and its content type. `refused` hears the
-    reason of each refused event. `board` tells who is waiting; None: another process does. `report` is a
-    week's report in a format, None where nothing is known of that week; raises ValueError for what is no week or no
-    format, `ReportsAway` where it cannot be made. `ahead` and `late_after`
-    are C20's, measured from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are not answered yet.
+    reason of each refused event. `board` tells who is waiting, `acknowledge` takes pages; None: another process
+    does. `report` is a week's report in a format, None where nothing is known of that week; raises ValueError for
+    what is no week or no format, `ReportsAway` where it cannot be made. `ahead` and `late_after` are C20's, measured
+    from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are not answered yet.
     `quiet_seconds`: how often whoever watches the board hears of the time while nothing happens.
     """
 
@@ -93,6 +108,7 @@ class Gateway:
     explain: Callable[[str, datetime | None], Awaitable[Mapping[str, Any] | None]]
     metrics: Callable[[], tuple[bytes, str]]
     board: Board | None = None
+    acknowledge: Acknowledge | None = None
     report: Callable[[str, str], Awaitable[Document | None]] | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     refused: Callable[[str], None] = _nobody

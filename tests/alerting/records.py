@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alerting.rules import Known, Rules
+from schemas.acknowledgements import Acknowledgement
 from schemas.alerts import Alert
 from schemas.configuration import AlertsSpec
 from schemas.outcomes import Journey, Outcome
@@ -114,6 +115,16 @@ def answered(revision: int = 2, at: str = LATE, **changed: Any) -> dict[str, Any
     return journey(revision, **{"state": "answered", "ended_at": at, "answered_by": "a-3", **changed})
 
 
+def taken(alert: Mapping[str, Any], at: str = LATE, by: str | None = "ann") -> dict[str, Any]:
+    """Somebody has this alert."""
+    content = {
+        "alert_id": alert["alert_id"], "customer_id": alert["customer_id"], "outcome_id": alert.get("outcome_id"),
+        "at": at, "by": by, "via": "http",
+    }  # fmt: skip
+    Acknowledgement.model_validate(content)
+    return content
+
+
 def said(*records: Mapping[str, Any], rules: Rules | None = None, known: Known | None = None) -> list[str]:
     """What the records make the rules say, in words: `breach firing page`, `breach resolved answered`."""
     return [in_words(alert) for alert in alerts_of(*records, rules=rules, known=known)]
@@ -126,8 +137,10 @@ def alerts_of(
     rules = rules or Rules(SPEC)
     found: list[dict[str, Any]] = []
     for record in records:
-        fold = rules.on_journey if "journey_id" in record else rules.on_outcome
-        changes, known = fold(record, known)
+        if "via" in record:
+            changes, known = rules.on_acknowledgement(record, known)
+        else:
+            changes, known = (rules.on_journey if "journey_id" in record else rules.on_outcome)(record, known)
         known = None if known is None else Known.from_bytes(known.to_bytes())
         for change in changes:
             Alert.model_validate(change.record)

@@ -17,6 +17,7 @@ from schemas.topics import ALERTS, DELIVERIES
 from tests.alerting.records import (
     DUE,
     LATE,
+    alerts_of,
     answered,
     at_risk,
     attempt,
@@ -27,8 +28,9 @@ from tests.alerting.records import (
     overdue,
     silently_closed,
     superseded,
+    taken,
 )
-from tests.alerting.worker import QUICK, SETTINGS, alerts_spec, pages, quiet, verified, webhook, worker
+from tests.alerting.worker import QUICK, SETTINGS, Worker, alerts_spec, pages, quiet, verified, webhook, worker
 from tests.servers.receiver import Answer, Receiver, Request, Reset, Stall
 
 FIRING, CRITICAL = ("breach", "firing", "page"), ("escalation", "firing", "critical")
@@ -373,3 +375,65 @@ async def test_a_dead_end_names_what_happened(url: str, hook: Receiver) -> None:
         told = [verified(request)["summary"] for request in hook.requests]
         assert any("bounced" in words for words in told)
         assert any("no ticket" in words for words in told)
+
+
+async def acknowledged(found: Worker) -> list[Any]:
+    return [alert for alert in await found.read(ALERTS.name) if alert.get("acknowledged_at")]
+
+
+async def test_a_page_that_somebody_has_is_not_escalated_and_receivers_are_told_who(url: str, hook: Receiver) -> None:
+    async with worker(url, alerts_spec(webhook(hook.url))) as found:
+        await found.publish(overdue())
+        await hook.arrived(lambda _: FIRING in pages(hook))
+        await found.publish(taken(verified(hook.requests[0])))
+        await hook.arrived(lambda requests: verified(requests[-1]).get("acknowledged_by") == "ann")
+        await found.publish(escalated(2), ended(3))
+        await hook.arrived(lambda _: RESOLVED in pages(hook))
+        await quiet(found)
+        assert CRITICAL not in pages(hook)
+        assert [alert["state"] for alert in await acknowledged(found)] == ["firing", "resolved"]
+
+
+async def test_an_acknowledgement_survives_the_end_of_the_process(url: str) -> None:
+    async with worker(url, alerts_spec()) as found:
+        await found.publish(overdue())
+        await until(lambda: found.sample("responsiveness_alerts_total", kind="breach", state="firing") == 1)
+        await found.publish(taken((await found.read(ALERTS.name))[0]))
+        await until(lambda: found.sample("responsiveness_alerts_total", kind="breach", state="firing") == 2)
+    async with worker(url, alerts_spec()) as found:
+        await found.publish(escalated(2), ended(3))
+        await until(lambda: found.sample("responsiveness_alerts_total", kind="breach", state="resolved"))
+        kinds = [alert["kind"] for alert in await found.read(ALERTS.name)]
+        assert kinds == ["breach", "breach", "breach"]
+
+
+async def test_an_acknowledgement_that_is_read_before_its_alert_waits_for_it(url: str) -> None:
+    """After a crash the topic of acknowledgements may be ahead of that of outcomes."""
+    settings = replace(SETTINGS, batch_records=1)
+    history = [*(overdue(outcome_id=f"o-{number}", contact_id=f"T-{number}") for number in range(30))]
+    last = alerts_of(history[-1])[0]
+    held: list[bytes] = []
+
+    def hold_back(found: Worker) -> None:
+        write = found.alerting._table.write
+
+        async def watched(partition: int, changes: Any, *, fence: Any) -> None:
+            held.extend(key for key in changes if key.startswith(b"k:"))
+            await write(partition, changes, fence=fence)
+
+        found.alerting._table.write = watched  # type: ignore[method-assign]
+
+    begin = [taken(last), *history]
+    async with worker(url, alerts_spec(), begin=begin, settings=settings, prepare=hold_back) as found:
+        await until(lambda: found.alerting.live == found.runtime.partitions())
+        [alert] = await acknowledged(found)
+        assert (alert["contact_id"], alert["acknowledged_by"]) == ("T-29", "ann")
+        assert held.count(b"k:" + last["alert_id"].encode()) == 2  # put aside, and done with
+        assert not any(key.startswith(b"k:") for number in (0, 1) for key in found.alerting._table.partition(number))
+
+
+async def test_an_acknowledgement_that_nobody_can_read_costs_nothing_else(url: str) -> None:
+    async with worker(url, alerts_spec()) as found:
+        broken = {"alert_id": 7, "customer_id": "c-17", "outcome_id": 5, "via": "http"}
+        await found.publish(overdue(), broken, taken(alerts_of(overdue())[0]))
+        await until(lambda: found.sample("responsiveness_alerts_total", kind="breach", state="firing") == 2)

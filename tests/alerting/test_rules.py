@@ -34,6 +34,7 @@ from tests.alerting.records import (
     said,
     silently_closed,
     superseded,
+    taken,
 )
 
 BOUNCED = "2026-11-10T09:40:00Z"
@@ -522,3 +523,69 @@ def test_what_is_known_survives_as_bytes() -> None:
     _, known = rules.on_outcome(overdue(), None)
     assert known is not None
     assert Known.from_bytes(known.to_bytes()) == known
+
+
+def episode_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The alert that a record makes."""
+    return alerts_of(record)[0]
+
+
+def test_who_has_a_page_is_said_in_it_and_in_its_end() -> None:
+    [fired, acknowledged, end] = alerts_of(overdue(), taken(episode_of(overdue())), ended(2, "2026-11-10T13:00:00Z"))
+    assert (fired["outcome_id"], fired.get("acknowledged_at")) == ("o-1", None)
+    assert (acknowledged["state"], acknowledged["kind"], acknowledged["at"]) == ("firing", "breach", LATE)
+    for alert in (acknowledged, end):
+        assert (alert["acknowledged_at"], alert["acknowledged_by"]) == (LATE, "ann")
+        assert alert["annotations"]["acknowledged"] == "by ann, Tue 2026-11-10 12:00 UTC"
+    assert (end["state"], end["resolution"]) == ("resolved", "answered")
+
+
+TAKEN = taken(episode_of(overdue()))
+
+
+@pytest.mark.parametrize(
+    ("records", "wanted"),
+    [
+        pytest.param(
+            [overdue(), TAKEN, escalated(2), escalated(3, step=2), ended(4)],
+            ["breach firing page", "breach firing page", "breach resolved answered"],
+            id="steps after it change nothing",
+        ),
+        pytest.param(
+            [overdue(), escalated(2), TAKEN, escalated(3, step=2, stage_at=LATE)],
+            ["breach firing page", "escalation firing critical", "escalation firing critical"],
+            id="nor after an escalation",
+        ),
+        pytest.param(
+            [at_risk(), TAKEN, overdue(2)],
+            ["at_risk firing warning", "at_risk firing warning", "breach firing page"],
+            id="a warning that was taken still becomes a page",
+        ),
+        pytest.param([overdue(), TAKEN, TAKEN], ["breach firing page", "breach firing page"], id="the first has it"),
+        pytest.param(
+            [overdue(), ended(2), TAKEN], ["breach firing page", "breach resolved answered"], id="what ended stays so"
+        ),
+        pytest.param([TAKEN], [], id="nor is there what never fired"),
+        pytest.param(
+            [overdue(), TAKEN, overdue(2, customer_id="c-99"), escalated(3, customer_id="c-99")],
+            ["breach firing page", "breach firing page", "breach resolved superseded", "breach firing page",
+             "escalation firing critical"],
+            id="another customer's is nobody's yet",
+        ),
+        pytest.param(
+            [overdue(), TAKEN, ended(2), overdue(3), escalated(4)],
+            ["breach firing page", "breach firing page", "breach resolved answered", "breach firing page",
+             "escalation firing critical"],
+            id="what fires again is nobody's yet",
+        ),
+    ],
+)  # fmt: skip
+def test_an_acknowledgement_stops_the_escalation(records: list[Any], wanted: list[str]) -> None:
+    assert said(*records) == wanted
+
+
+def test_a_page_of_a_journey_is_taken_by_its_customer() -> None:
+    [page] = alerts_of(journey())
+    [_, acknowledged, end] = alerts_of(journey(), taken(page, by=None), answered())
+    assert acknowledged["annotations"]["acknowledged"] == "by somebody, Tue 2026-11-10 12:00 UTC"
+    assert (end["state"], end["acknowledged_by"]) == ("resolved", None)

@@ -20,13 +20,13 @@ from alerting.app import Alerting, build
 from alerting.owed import Pace
 from alerting.transport import Transport
 from schemas.configuration import AlertsSpec
-from schemas.topics import ALERTS, DELIVERIES, JOURNEYS, OUTCOMES
+from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, JOURNEYS, OUTCOMES
 from streams.transport import Fenced, Record, Runtime, TransportSettings, by_partition, create_app
 from tests.servers.receiver import Receiver, Request
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 SETTINGS = TransportSettings(partitions=2, commit_interval_seconds=0.05, stall_exit_seconds=None)
-TOPICS = (OUTCOMES, JOURNEYS, ALERTS, DELIVERIES)
+TOPICS = (OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, ACKNOWLEDGEMENTS)
 QUICK = Pace(first_seconds=0.05, most_seconds=0.2, resend_seconds=60)
 NOW = datetime(2026, 11, 10, 12, 0, tzinfo=UTC)
 
@@ -56,12 +56,12 @@ class Worker:
         self.registry = registry
 
     async def publish(self, *records: Mapping[str, Any]) -> None:
-        """Outcomes and journeys, each to its topic, in the partition of its customer."""
-        for topic, of in ((OUTCOMES.name, "outcome_id"), (JOURNEYS.name, "journey_id")):
+        """Outcomes, journeys and acknowledgements, each to its topic, in the partition of its customer."""
+        for topic in (OUTCOMES.name, JOURNEYS.name, ACKNOWLEDGEMENTS.name):
             some = [
                 Record(key=record["customer_id"].encode(), value=orjson.dumps(record))
                 for record in records
-                if of in record
+                if _topic_of(record) == topic
             ]
             if some:
                 grouped = by_partition(some, self.runtime.settings.partitions)
@@ -77,6 +77,12 @@ class Worker:
     def sample(self, name: str, **labels: str) -> float:
         """A metric's value, 0 where it was never touched."""
         return self.registry.get_sample_value(name, labels) or 0.0
+
+
+def _topic_of(record: Mapping[str, Any]) -> str:
+    if "via" in record:
+        return ACKNOWLEDGEMENTS.name
+    return JOURNEYS.name if "journey_id" in record else OUTCOMES.name
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from tests.schemas.examples import ADAPTERS, TYPES
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = {
+    "acknowledgements": "acknowledgement",
     "alerts": "alert",
     "customers": "customer",
     "deliveries": "delivery",
