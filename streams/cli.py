@@ -19,7 +19,7 @@ import typer
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 from streams import settings
-from streams.commands import dead_letters
+from streams.commands import alerts, dead_letters
 from streams.commands.arguments import DATA, FAILED, Broker, DataFolder, an_instant, broker_url, failed, wrong
 
 app = typer.Typer(
@@ -458,6 +458,12 @@ def schema(
     typer.echo(f"{out}: {len(written)} documents")
 
 
+app.add_typer(
+    alerts.app,
+    name="alerts",
+    help="What fires now, the story of one alert, a test message.",
+    epilog="Example: heardback alerts list",
+)
 app.add_typer(
     dead_letters.app,
     name="dead-letters",

@@ -20,6 +20,7 @@ from tests.servers.process import free_ports
 
 COMMANDS = (
     *("check", "replay", "import", "explain", "schema", "run", "worker", "demo"),
+    *("alerts", "alerts list", "alerts show", "alerts test"),
     *("dead-letters", "dead-letters list", "dead-letters show", "dead-letters replay"),
 )
 OPENED = event(at="2026-11-10T10:00:00Z", customer_id="c-17")
