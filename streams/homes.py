@@ -23,6 +23,7 @@ class Home:
     contacts_of: dict[str, set[str]] = field(default_factory=dict)
     due: DueIndex = field(default_factory=DueIndex)
     seats: deque[tuple[int, bytes]] = field(default_factory=deque)  # since when, whose; the oldest first
+    judged_by_others: set[str] | None = None  # by another configuration, and not looked at since; None: all is known
 
     def put(self, contact_id: str, header: Header | None) -> None:
         """Take note of a contact as it is now; None: it is gone."""

@@ -23,6 +23,7 @@ from streams.engine.timeline import Contact
 from streams.gather import gather
 from streams.homes import Home, Homes, home_from_tables
 from streams.metrics import Metrics
+from streams.reassessing import JUDGED_BY, judge_anew, version_of
 from streams.seats import seat_at_us
 from streams.state import decode_contact, decode_header, journeys_wake
 from streams.transport import Batch, Pace, Record, Runtime
@@ -67,6 +68,8 @@ class Track:
             seats=runtime.table("seats"),
             partitions=runtime.settings.partitions,
         )
+        self._judged = runtime.table("judged")
+        self._judged_by = version_of(policies)
         runtime.on_partition_ready(self._ready)
         runtime.on_partition_revoked(self._revoked)
         runtime.agent(CONTACT_EVENTS.name, self.handle)
@@ -89,6 +92,8 @@ class Track:
         seats = self.desk.seats.partition(partition)
         home.seats.extend(sorted((seat_at_us(value), key) for key, value in seats.items()))
         self._look_again(home, self._told_meanwhile(home))
+        if self._judged.partition(partition).get(JUDGED_BY) != self._judged_by:
+            await judge_anew(home, contacts, to_us(self._now()))
 
     def _revoked(self, partition: int) -> None:
         self.homes.pop(partition, None)
@@ -162,6 +167,7 @@ class Track:
             await pace()
         await decide(self.desk, work, pace)
         self._forget_seats(work, max(batch.timestamps_ms, default=0) * 1_000)
+        self._note_judged(work)
         await self._apply(work)
         if version != self.desk.customers.version:  # what was told meanwhile did not know of these contacts
             home = self.homes[work.partition]
@@ -172,6 +178,16 @@ class Track:
         before_us = now_us - 2 * self.desk.late_us
         for key in self.homes[work.partition].old_seats(before_us, SEATS_AT_ONCE):
             work.seats.setdefault(key, None)
+
+    def _note_judged(self, work: Work) -> None:
+        """Once everything that another configuration judged has been looked at, this one judged it all."""
+        left = self.homes[work.partition].judged_by_others
+        if left is None:
+            return
+        left -= work.touched.keys()
+        left -= {JOURNEYS_OF + customer for customer in work.journeying}
+        if not left:
+            work.judged[JUDGED_BY] = self._judged_by
 
     async def _apply(self, work: Work) -> None:
         """Each step awaited before the next: records, then tables (changelog first), then the index."""
@@ -202,10 +218,14 @@ class Track:
             steps.append(("seats", lambda: self.desk.seats.write(here, work.seats, fence=fence)))
         steps.append(("contacts", lambda: self.desk.contacts.write(here, work.contacts, fence=fence)))
         steps.append(("journeys-table", lambda: self.desk.journeys.write(here, work.journey_states, fence=fence)))
+        if work.judged:
+            steps.append(("judged", lambda: self._judged.write(here, work.judged, fence=fence)))
         return steps
 
     def _index(self, work: Work) -> None:
         home = self.homes[work.partition]
+        if work.judged:
+            home.judged_by_others = None
         home.seats.extend((seat_at_us(value), key) for key, value in work.seats.items() if value is not None)
         for key, value in work.contacts.items():
             home.put(key.decode(), None if value is None else decode_header(value))

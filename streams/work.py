@@ -87,6 +87,7 @@ class Work:
     contacts: dict[bytes, bytes | None] = field(default_factory=dict)
     journey_states: dict[bytes, bytes | None] = field(default_factory=dict)
     seats: dict[bytes, bytes | None] = field(default_factory=dict)
+    judged: dict[bytes, bytes | None] = field(default_factory=dict)
     giving_way: dict[str, str] = field(default_factory=dict)
     events: Counter[tuple[str, EventResult]] = field(default_factory=Counter)
     heard: list[Callable[[], None]] = field(default_factory=list)
