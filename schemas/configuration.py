@@ -7,7 +7,7 @@ environment variables and checks across sections belong to `streams.settings`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -193,13 +193,18 @@ class FactsSpec(Strict):
         return self
 
 
+CONTACT_BYTES_MAX: Final = 320 * 1024
+"""A contact travels and is kept as one record: with what was published of it, two and a half times its facts at
+most, it must fit into what brokers take (a megabyte)."""
+
+
 class Limits(Strict):
     """Bounds: how late an event may come, how far ahead, and when refusing becomes stopping."""
 
     late_after: Duration = Field(default_factory=lambda: _duration("30d"))
     ahead: Duration = Field(default_factory=lambda: _duration("5m"))
     refusals_in_a_row: Annotated[int, Field(ge=1)] = 1_000
-    contact_bytes: Annotated[int, Field(ge=4_096)] = 262_144
+    contact_bytes: Annotated[int, Field(ge=4_096, le=CONTACT_BYTES_MAX)] = 262_144
     worst_customers: Annotated[int, Field(ge=0, le=100)] = 20
 
 

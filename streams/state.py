@@ -23,6 +23,7 @@ from streams.engine.timeline import RANK, Carried, Contact, Fact, ties
 _CODES: Final = tuple(RANK)
 _CODE_OF: Final = {kind: code for code, kind in enumerate(_CODES)}
 FACT_OVERHEAD_BYTES: Final = 40
+QUOTES_BYTES: Final = 8  # of a list with two texts in it: brackets, commas, quotes
 ENCODED_OVERHEAD_BYTES: Final = 28  # of a fact as `encode_body` writes it: brackets, commas, quotes, instant, code
 State = Literal["ok", "at_risk", "overdue"]
 OTHER_CHANNEL: Final = "other"
@@ -100,7 +101,7 @@ class ContactState:
 
 def fact_bytes(item: Fact) -> int:
     """What a fact counts towards the bound of its contact, in bytes."""
-    return len(item.source) + len(item.id) + len(orjson.dumps(item.data)) + FACT_OVERHEAD_BYTES
+    return len(orjson.dumps((item.source, item.id, item.data))) + FACT_OVERHEAD_BYTES - QUOTES_BYTES
 
 
 def too_large(bytes_max: int) -> Refusal:
