@@ -66,6 +66,7 @@ class Ranked(NamedTuple):
 
     group: Literal[0, 1, 2]
     urgency: int
+    at_us: int
     customer_id: str
     past_us: int | None
     deadline: Deadline | None
@@ -248,10 +249,10 @@ def ranked_of(entry: Entry, facts: Facts, calendars: Calendars, now_us: int) -> 
         if past_us is None or this_us > past_us or (this_us == past_us and worst and deadline.at_us < worst.at_us):
             past_us, worst = this_us, deadline
     if past_us is None or worst is None:
-        return Ranked(2, facts.since_us, entry.customer_id, None, None, entry, facts)
-    return Ranked(0 if worst.over(now_us) else 1, -past_us, entry.customer_id, past_us, worst, entry, facts)
+        return Ranked(2, facts.since_us, facts.since_us, entry.customer_id, None, None, entry, facts)
+    return Ranked(0 if worst.over(now_us) else 1, -past_us, worst.at_us, entry.customer_id, past_us, worst, entry, facts)
 
 
 def in_order(ranked: Iterable[Ranked]) -> list[Ranked]:
-    """The order of the board."""
-    return sorted(ranked, key=lambda one: one[:3])
+    """The order of the board; who is over by the same open time stands by the instant: a night has none."""
+    return sorted(ranked, key=lambda one: one[:4])

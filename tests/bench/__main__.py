@@ -27,6 +27,15 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "tests.bench.recovery": ("recovery_seconds",),
     "tests.bench.delivery": ("due_to_delivered_p99_seconds",),
     "tests.bench.memory": ("bytes_per_open_contact",),
+    "tests.bench.board": (
+        "board_catch_up_records_per_cpu_second",
+        "board_standing_ms",
+        "board_page_ms",
+        "board_page_again_ms",
+        "board_browser_load_ms",
+        "board_browser_apply_ms",
+        "board_told_to_seen_ms",
+    ),
 }
 """By module: the names that it measures."""
 

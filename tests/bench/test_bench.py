@@ -32,6 +32,15 @@ def test_events_per_cpu_second_count_only_beside_the_outcomes_of_a_replay(capsys
     assert figure["records"] > figure["events"], "wake-ups are part of the work"
 
 
+@pytest.mark.slow
+@pytest.mark.chromium
+def test_the_board_is_measured_beside_what_the_page_must_show(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--quick", *PARTS["tests.bench.board"]]) == 0
+    figures = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [figure["name"] for figure in figures] == list(PARTS["tests.bench.board"])
+    assert all(figure["value"] > 0 and "error" not in figure for figure in figures)
+
+
 def test_a_figure_does_not_hold_where_an_event_was_lost(tmp_path: Path) -> None:
     url, told = f"sqlite:///{tmp_path}/log.sqlite3", workload.week(6)
     asyncio.run(throughput.fill(url, told[:-1]))

@@ -90,6 +90,13 @@ def test_the_order_is_by_open_time_not_by_the_clock_on_the_wall(topics: Topics) 
     assert order(topics.standing(1)) == ["always-open", "over-a-weekend", "over-an-hour"]
 
 
+def test_who_is_over_by_the_same_open_time_stands_by_the_instant(topics: Topics) -> None:
+    topics.outcome("T-1", "a-saturday", due_at=at(-40), started_at=at(-90))
+    topics.outcome("T-2", "b-friday-night", due_at=at(-60), started_at=at(-90))
+    assert [one.past_us for one in topics.standing(1).ranked] == [3_600_000_000] * 2
+    assert order(topics.standing(1)) == ["b-friday-night", "a-saturday"]
+
+
 def test_met_at_the_due_instant_is_met(topics: Topics) -> None:
     topics.outcome("T-1", "c-1", due_at=at(1))
     assert [one.group for one in topics.standing(1).ranked] == [1]
