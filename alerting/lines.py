@@ -38,11 +38,17 @@ class Line:
 
 def headline(record: Mapping[str, Any]) -> str:
     """`PAGE: customer c-17, 3 contacts`; `answered: customer c-17`."""
-    who = f"customer {record['customer_id']}"
+    who = whom(record)
     if record["state"] != "firing":
         return printable(f"{record['resolution']}: {who}")
     many = f", {record['count']} alerts" if record["count"] > 1 else ""
     return printable(f"{MARKS[record['severity']]}: {who}{many}")
+
+
+def whom(record: Mapping[str, Any]) -> str:
+    """`customer c-17`; of an alert that is of no customer what it is: `silent source`."""
+    customer_id = record["customer_id"]
+    return printable(f"customer {customer_id}" if customer_id is not None else record["kind"].replace("_", " "))
 
 
 def lines(record: Mapping[str, Any]) -> list[Line]:

@@ -158,7 +158,7 @@ def instead(entry: Entry, receiver: str, why: str) -> Entry:
 def notice_key(record: Mapping[str, Any], number: int) -> str:
     """Names one change of one alert towards receivers, the same at every try and after every crash. The
     customer is part of it: a contact that moves to another customer is told anew."""
-    parts = (record["alert_id"], record["customer_id"], record["kind"], record["state"], str(number))
+    parts = (record["alert_id"], record["customer_id"] or "", record["kind"], record["state"], str(number))
     return "msg_" + blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 

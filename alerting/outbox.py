@@ -47,7 +47,7 @@ class Outbox:
             self._line(work, receiver, record, wanted=receiver in names)
 
     def _line(self, work: Work, receiver: str, record: Alert, *, wanted: bool) -> None:
-        key = wait_key(receiver, record["customer_id"])
+        key = wait_key(receiver, record["customer_id"], record["alert_id"])
         before = work.unit(key, Wait)
         after = waits.told(before, receiver, record, wanted=wanted)
         if after is not None and after is not before:
@@ -59,7 +59,7 @@ class Outbox:
         """Brings what a delivery was of up to date; what cannot be delivered is owed to the fallback."""
         key = key_of(delivery)
         unit: Unit | None
-        if delivery.get("customer_id"):
+        if delivery.get("alert_ids"):
             unit = wait = work.unit(key, Wait)
             work.units[key] = None if wait is None else waits.settled(wait, delivery)
         else:
@@ -83,7 +83,7 @@ class Outbox:
     def _tell_fallback(self, work: Work, record: Alert, why: str) -> None:
         fallback = self._fallback or ""
         if fallback in self._of_customers:
-            known = work.unit(wait_key(fallback, record["customer_id"]), Wait)
+            known = work.unit(wait_key(fallback, record["customer_id"], record["alert_id"]), Wait)
             if known is None or record["alert_id"] not in known.lines:
                 self._line(work, fallback, notify.undelivered(record, why), wanted=True)
             return
@@ -138,13 +138,14 @@ def unit_at(key: bytes, value: bytes) -> Unit | None:
     return Wait.from_bytes(value) if key.startswith(WAIT) else None
 
 
-def wait_key(receiver: str, customer_id: str) -> bytes:
-    """Where a table has what a receiver hears of a customer."""
-    return WAIT + receiver.encode() + b"\0" + customer_id.encode()
+def wait_key(receiver: str, customer_id: str | None, alert_id: str) -> bytes:
+    """Where a table has what a receiver hears of a customer; an alert of no customer is by itself."""
+    whose = f"\0{alert_id}" if customer_id is None else customer_id
+    return WAIT + f"{receiver}\0{whose}".encode()
 
 
 def key_of(delivery: Mapping[str, Any]) -> bytes:
-    """Where a table has what a delivery was of."""
-    if delivery.get("customer_id"):
-        return wait_key(delivery["receiver"], delivery["customer_id"])
+    """Where a table has what a delivery was of: only one to people names the alerts that it tells of."""
+    if told := delivery.get("alert_ids"):
+        return wait_key(delivery["receiver"], delivery.get("customer_id"), told[0])
     return ALERT + bytes(delivery["alert_id"].encode())

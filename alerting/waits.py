@@ -36,10 +36,10 @@ _SLIM: Final = ("alert_id", "kind", "severity", "contact_id", "starts_at", "at",
 @dataclass(frozen=True, slots=True)
 class Wait:
     """What fires of one customer for one receiver, what of it has ended, and what the receiver knows. `number`
-    counts the changes."""
+    counts the changes. An alert that is of no customer is by itself."""
 
     receiver: str
-    customer_id: str
+    customer_id: str | None
     episode: str
     number: int
     lines: dict[str, Alert]
@@ -144,7 +144,7 @@ def _gravity(record: Alert) -> int:
 
 def episode(receiver: str, first: Mapping[str, Any]) -> str:
     """32 hex digits, the same when the change that began it is folded again after a crash."""
-    parts = (receiver, first["customer_id"], first["alert_id"], first["at"])
+    parts = (receiver, first["customer_id"] or "", first["alert_id"], first["at"])
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -110,7 +110,7 @@ def mail(notices: Sequence[Notice], sender: str, to: Sequence[str], sent_at: dat
 def _subject(notices: Sequence[Notice]) -> str:
     if len(notices) > 1:
         return f"heardback: {lines.counted(notices)}"
-    return lines.printable(f"heardback: customer {notices[0].record['customer_id']}")
+    return f"heardback: {lines.whom(notices[0].record)}"
 
 
 def _key(notices: Sequence[Notice]) -> str:

@@ -65,7 +65,7 @@ def event(notice: Notice) -> dict[str, Any]:
         "source": "heardback",
         "severity": _SEVERITIES[record["severity"]],
         "timestamp": record["at"],
-        "component": lines.printable(record["customer_id"]),
+        "component": lines.printable(record["customer_id"] or record["kind"]),
         "group": record["labels"].get("tier"),
         "class": record["kind"],
         "custom_details": _details(record),
@@ -101,8 +101,7 @@ def _details(record: Mapping[str, Any]) -> dict[str, Any]:
         {"contact": line.contact_id, "state": line.mark, "kind": line.kind, "summary": line.text, **dict(line.facts)}
         for line in lines.lines(record)
     ]
-    who = lines.printable(record["customer_id"])
-    details: dict[str, Any] = {"customer": who, "waiting_since": record["starts_at"], "contacts": contacts}
+    details: dict[str, Any] = {"about": lines.whom(record), "waiting_since": record["starts_at"], "contacts": contacts}
     if lines.more(record):
         details["more"] = lines.more(record)
     if why := lines.why_here(record):

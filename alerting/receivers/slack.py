@@ -63,7 +63,7 @@ def message(notices: Sequence[Notice]) -> dict[str, Any]:
     if (hidden := len(shown) - CUSTOMERS_SHOWN) > 0:
         more = {"type": "mrkdwn", "text": f"and {hidden} more customers"}
         blocks.append({"type": "context", "elements": [more]})
-    text = title if alone else f"{title}: " + ", ".join(n.record["customer_id"] for n in shown[:CUSTOMERS_SHOWN])
+    text = title if alone else f"{title}: " + ", ".join(lines.whom(notice.record) for notice in shown[:CUSTOMERS_SHOWN])
     return {"text": escaped(lines.printable(text), LINE_CHARACTERS), "blocks": blocks}
 
 

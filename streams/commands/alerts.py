@@ -202,7 +202,7 @@ def _row(story: Story) -> list[str]:
     state = last["severity"] if last["state"] == "firing" else f"({last['resolution']})"
     told = ", ".join(f"{name}: {_TOLD.get(result, result)}" for name, result in story.told.items()) or "nobody"
     return [
-        story.alert_id[:12], _clock(last["starts_at"]), state, last["kind"], last["customer_id"],
+        story.alert_id[:12], _clock(last["starts_at"]), state, last["kind"], last["customer_id"] or "-",
         last["contact_id"] or "-", told,
     ]  # fmt: skip
 
@@ -219,7 +219,8 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _told(story: Story) -> Iterator[str]:
     last = story.last
-    yield f"alert {story.alert_id}: {last['kind']} of customer {last['customer_id']}, {last['contact_id'] or '-'}"
+    who = f" of customer {last['customer_id']}, {last['contact_id'] or '-'}" if last["customer_id"] else ""
+    yield f"alert {story.alert_id}: {last['kind']}{who}"
     for name, value in last["annotations"].items():
         yield f"  {name}: {_printable(str(value))}"
     change: Callable[[Record], str] = lambda one: (  # noqa: E731 - a line of the list below

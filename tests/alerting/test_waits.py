@@ -7,9 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from alerting.notify import UNDELIVERED, Account, undelivered
+from alerting import lines
+from alerting.notify import UNDELIVERED, Account, Routes, undelivered
+from alerting.outbox import Outbox
+from alerting.partition import Work
+from alerting.rules import Change
 from alerting.waits import ENDED_KEPT, LINES_IN_FULL, LINES_MOST, LINES_SHOWN, Wait, settled, told
 from schemas.alerts import Alert
+from schemas.configuration import AlertsSpec
 from tests.alerting.records import DUE, LATE, alerts_of, at_risk, ended, escalated, overdue
 
 
@@ -148,3 +153,19 @@ def test_the_times_are_those_of_the_lines() -> None:
     wait = wait_of(fires(1, at_risk), fires(2))
     assert wait.record["at"] == DUE
     assert wait.record["starts_at"] == min(line["starts_at"] for line in wait.record["lines"])
+
+
+def test_an_alert_of_no_customer_is_by_itself_for_people() -> None:
+    blind = {**fires(1), "customer_id": None, "contact_id": None, "kind": "blind", "summary": "heardback is behind."}
+    source = {**blind, "alert_id": "s-1", "kind": "silent_source", "summary": "A form is silent."}
+    outbox = Outbox(Routes(AlertsSpec.model_validate({"receivers": [{"type": "console", "name": "a"}]})), {"a": True})
+    work = Work({})
+    for record in (blind, source):
+        outbox.fold(work, Change(1, record))
+    waiting = [unit for unit in work.units.values() if isinstance(unit, Wait)]
+    assert sorted(wait.record["summary"] for wait in waiting) == ["A form is silent.", "heardback is behind."]
+    for wait in waiting:
+        told_of = [line["alert_id"] for line in wait.record["lines"]]
+        outbox.settle(work, step(wait, "delivered", receiver="a", alert_ids=told_of, customer_id=None))
+    assert all(unit is not None and unit.accounts["a"].done == 1 for unit in work.units.values())
+    assert lines.headline(waiting[0].record) == "PAGE: blind"
