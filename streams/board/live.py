@@ -113,6 +113,13 @@ class Board:
         """The customer's record, where there is one."""
         return self._customers().directory.customers.get(customer_id)
 
+    def customer_of(self, contact_id: str) -> str | None:
+        """Whose a contact is, where somebody waits in it."""
+        for entry in self.waiting.entries.values():
+            if any(clock.contact_id == contact_id for clock in entry.clocks.values()):
+                return entry.customer_id
+        return None
+
     async def wait_caught_up(self) -> None:
         """Returns once the topics have been read to where they ended at the start."""
         await self._caught_up.wait()

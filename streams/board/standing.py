@@ -250,7 +250,9 @@ def ranked_of(entry: Entry, facts: Facts, calendars: Calendars, now_us: int) -> 
             past_us, worst = this_us, deadline
     if past_us is None or worst is None:
         return Ranked(2, facts.since_us, facts.since_us, entry.customer_id, None, None, entry, facts)
-    return Ranked(0 if worst.over(now_us) else 1, -past_us, worst.at_us, entry.customer_id, past_us, worst, entry, facts)
+    return Ranked(
+        0 if worst.over(now_us) else 1, -past_us, worst.at_us, entry.customer_id, past_us, worst, entry, facts
+    )
 
 
 def in_order(ranked: Iterable[Ranked]) -> list[Ranked]:

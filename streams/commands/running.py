@@ -27,7 +27,8 @@ from schemas.customers import Customer
 from schemas.events import Event
 from schemas.policies import PolicyRecord
 from schemas.topics import CONTACT_EVENTS, CUSTOMERS, POLICIES, TOPICS
-from streams.app import WAKE_EVERY_SECONDS, Streams
+from streams import settings
+from streams.app import APP_ID, WAKE_EVERY_SECONDS, Streams
 from streams.board import Board
 from streams.commands.acknowledging import Acknowledging
 from streams.commands.reporting import Reports
@@ -35,6 +36,7 @@ from streams.customers import Customers, customer_records
 from streams.engine.timeline import customer_of, fact_of
 from streams.facts import KNOW_EVERY_SECONDS, Store, Writer
 from streams.gateway import Acknowledge, Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
+from streams.kept import Kept
 from streams.metrics import Metrics, render
 from streams.seats import UNKNOWN
 from streams.transport import (
@@ -111,6 +113,13 @@ class System:
         self._facts = Store(place.facts_url) if place.facts_url is not None else None
         self._facts_writer: asyncio.Task[None] | None = None
         self._board = self._board_of(configuration) if GATEWAY in self.roles else None
+        self._kept = Kept(
+            lambda: self._log,
+            self._topic(f"{APP_ID}-contacts-changelog"),
+            settings.policies_of(configuration),
+            lambda: self.customers,
+            self._board.customer_of if self._board is not None else lambda _: None,
+        )
         self._acknowledging = (
             Acknowledging(lambda: self._log, self._topic, configuration, self._publish, now)
             if GATEWAY in self.roles
@@ -356,9 +365,13 @@ class System:
         return Liveness(stalled_seconds=stalled, limit_seconds=STALLED_SECONDS_MAX)
 
     async def _explain(self, contact_id: str, at: datetime | None) -> dict[str, Any] | None:
-        if self.streams is None:
-            return None
-        return self.streams.explain(contact_id, at or self.now())
+        """From our own partitions, else from what workers elsewhere have kept."""
+        instant = at or self.now()
+        if self.streams is not None:
+            found = self.streams.explain(contact_id, instant)
+            if found is not None or not self.place.broker_url.startswith("kafka:"):
+                return found
+        return await self._kept.explain(contact_id, instant)
 
 
 async def run_until_stopped(

@@ -15,6 +15,7 @@ from playwright.async_api import Page, expect
 
 from tests.acceptance.heardback import CONFIGURATION, Heardback, ago, event
 from tests.servers.chromium import PATIENCE_MS, PHONE, Tab, chromium
+from tests.servers.kafka import Kafka
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
@@ -318,3 +319,37 @@ async def test_behind_a_token_one_logs_in_once_and_out_again(tmp_path: Path) -> 
             assert await tab.violations() == []
     finally:
         heardback.kill()
+
+
+@pytest.mark.kafka
+async def test_a_gateway_of_its_own_shows_all_partitions_and_explains_what_other_workers_keep(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    settings = {"HEARDBACK_BROKER__TOPIC_PREFIX": "board-apart-"}
+
+    def apart(role: str) -> Heardback:
+        folder = tmp_path / role
+        return Heardback(folder, configuration=PAGED, broker=kafka.url, role=role, settings=settings)
+
+    workers = [apart("streams"), apart("alerting"), apart("gateway")]
+    try:
+        for one in workers:
+            await asyncio.to_thread(one.start)
+        gateway = workers[-1]
+        await told(
+            gateway,
+            *(event("contact.opened", f"T-{n}", customer_id=f"c-{n}", at=ago((n + 2) * HOUR)) for n in range(8)),
+        )
+        async with chromium() as tab:
+            page = await opened(tab, gateway)
+            await expect(page.locator("#rows tr")).to_have_count(8)
+            await expect(row(page, "c-7")).to_contain_text("8 h over")
+            await expect(row(page, "c-7")).to_contain_text("Paged")
+            await row(page, "c-3").get_by_role("link", name="T-3").click()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Contact T-3")
+            await expect(page.get_by_role("img", name="counted of")).to_have_count(1)
+            assert (await asyncio.to_thread(gateway.get, "/contacts/T-99"))[0] == 404
+            await fine(tab)
+    finally:
+        for one in workers:
+            one.kill()
