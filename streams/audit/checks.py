@@ -142,7 +142,8 @@ class Checks:
             return "in_flight"
         if (heard is not None and heard.first_us < self.view.whole_since_us) or (kept is not None and kept.knows_more):
             return "beyond_the_log"
-        if kept is not None and kept.written_us < self.terms.promised_us:
+        looked_us = max(kept.written_us if kept else 0, heard.touched_us if heard else 0)
+        if kept is not None and looked_us < self.terms.promised_us:
             return "earlier_promises"
         return None
 

@@ -73,6 +73,7 @@ async def audit(client: LogClient, asked: Asked) -> Audited:
         checks = await _look(client, topics, at, wanted, asked, promises, customers)
         found.add(checks.found)
         suspects |= checks.suspects
+        del checks  # the next portion needs its memory
     if suspects:
         await asyncio.sleep(asked.again_after_seconds)
         await customers.load(client, topics.customers)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -303,7 +304,12 @@ def _take_outcome(record: Mapping[str, Any], found: View, wanted: Wanted) -> Non
     outcomes = found.outcomes.setdefault(record["contact_id"], {})
     last = outcomes.get(record["outcome_id"])
     if last is None or record["revision"] >= last.revision:
-        outcomes[record["outcome_id"]] = Published(*(record[name] for name in Published._fields))
+        outcomes[record["outcome_id"]] = Published(*(_shared(record[name]) for name in Published._fields))
+
+
+def _shared(value: Any) -> Any:
+    """The same words again and again, kept once."""
+    return intern(value) if type(value) is str else value
 
 
 def _take_journey(record: Mapping[str, Any], found: View) -> None:
