@@ -25,11 +25,15 @@ import yaml
 from schemas.customers import Customer
 from schemas.topics import ALERTS
 from streams import settings
+from streams.commands import reporting
 from streams.commands.running import Place, System
 from streams.demo import sample
+from streams.reports import Week
 
 SECONDS: Final = 42.0
 TICK_SECONDS: Final = 0.05
+KNOW_EVERY_SECONDS: Final = 0.2
+REPORT_SECONDS_MAX: Final = 10.0
 SHOWN: Final = ZoneInfo("Europe/London")
 EXPLAINED: Final = "T-2077"
 JOURNEY: Final = "alba-freight"
@@ -61,8 +65,11 @@ async def run(data: Path, *, port: int, leave: bool, seconds: float = SECONDS) -
     """Play the sample; return afterwards (`leave`) or stay until cancelled. Raises TransportError."""
     clock = FastClock(sample.STARTS, sample.ENDS, seconds, time.monotonic)
     configuration = settings.parse(sample.text("heardback.yaml").encode(), file="streams/demo/heardback.yaml")
-    place = Place(broker_url=f"sqlite:///{data / 'log.sqlite3'}", port=port)
-    system = System(place, configuration, now=clock, wake_every_seconds=TICK_SECONDS)
+    facts_url = reporting.store_url(configuration.facts, data)
+    place = Place(broker_url=f"sqlite:///{data / 'log.sqlite3'}", port=port, facts_url=facts_url)
+    system = System(
+        place, configuration, now=clock, wake_every_seconds=TICK_SECONDS, know_every_seconds=KNOW_EVERY_SECONDS
+    )
     try:
         await system.start()
         await system.wait_ready()
@@ -71,6 +78,7 @@ async def run(data: Path, *, port: int, leave: bool, seconds: float = SECONDS) -
         async with aiohttp.ClientSession(system.url) as http:
             await _play(system, clock, http, seconds)
             await _summary(system, http)
+            await _report(system, http)
             if not leave:
                 say("\nIt runs on at the real speed. Ctrl-C ends it.")
                 await asyncio.Event().wait()
@@ -161,6 +169,20 @@ async def _summary(system: System, http: aiohttp.ClientSession) -> None:
     async with http.get(f"/contacts/{quote(EXPLAINED, safe='')}", params={"format": "json"}) as answer:
         if answer.status == 200:
             say(f"  {_in_short(await answer.json())}")
+
+
+async def _report(system: System, http: aiohttp.ClientSession) -> None:
+    """The first week's report, as soon as the facts have come to its end."""
+    week = Week.holding(sample.STARTS, time_zone=SHOWN.key)
+    say(f"\nThe report of week {week.name}: {system.url}/reports/{week.name}")
+    deadline = time.monotonic() + REPORT_SECONDS_MAX
+    while time.monotonic() < deadline:
+        async with http.get(f"/reports/{week.name}", params={"format": "json"}) as answer:
+            found = await answer.json()
+        if answer.status == 200 and found["complete"]:
+            say(f"  {found['headline']}")
+            return
+        await asyncio.sleep(TICK_SECONDS)
 
 
 def _in_short(explanation: dict[str, Any]) -> str:

@@ -21,6 +21,8 @@ SEEN = (
     "/customers/alba-freight",
     "/contacts/",
     "What it came to",
+    "/reports/2026-W46",
+    "customers were let down, the longest alba-freight, who tried 4 times (email, form, ticket and social)",
 )
 
 

@@ -51,7 +51,7 @@ def replayed(
 @cache
 def demo() -> tuple[Replayed, Configuration]:
     """The demo's sample: both stories, a slice of a real ticket log, real bounce mails."""
-    promised = configuration(sample.text("heardback.yaml") + "\nreport: {time_zone: Europe/London}\n")
+    promised = configuration(sample.text("heardback.yaml"))
     customers = [Customer.model_validate(record) for record in yaml.safe_load(sample.text("customers.yaml"))]
     return replayed((value for _, value in sample.events()), promised, customers), promised
 
