@@ -57,6 +57,10 @@ class Day:
         """Contacts in which an answer bounced: what was said of them may be said again."""
         return {event["subject"] for event in self.events if event["type"] == "message.bounced"}
 
+    def taken_back(self) -> set[str]:
+        """Customers from whom an answer was taken back: their journeys may go on, and a dead end be one again."""
+        return {event["data"]["customer_id"] for event in self.events if event["data"].get("direction") == "outbound"}
+
 
 def day(seed: int, contacts: int, receivers: Sequence[dict[str, Any]] = ()) -> Day:
     """A day with so many contacts, the same for the same seed but for the hour."""
