@@ -118,7 +118,12 @@ class Rules:
         # In the order in which the engine numbers them.
         later = [step for step in spec.escalations if step.after.seconds]
         self._steps = sorted(later, key=lambda step: (step.clock == "wall", step.after.seconds))
-        self._links = message.Links(board_url=spec.board_url, runbook_url=spec.runbook_url)
+        self._links = message.Links(board_url=spec.board_url, runbook_url=spec.runbooks)
+
+    @property
+    def links(self) -> message.Links:
+        """Where every alert leads to."""
+        return self._links
 
     # -- clocks
 

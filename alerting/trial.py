@@ -44,7 +44,7 @@ def _test(spec: ReceiverSpec, alerts: AlertsSpec, now: datetime) -> Alert:
         "customer_id": CUSTOMER, "contact_id": CUSTOMER, "target": None, "policy": None, "due_at": None,
         "starts_at": at, "ends_at": None, "at": at, "resolution": None,
         "summary": f"This is a test of receiver {spec.name} by heardback alerts test. Nobody waits.",
-        "labels": {}, "annotations": {"runbook_url": alerts.runbook_url},
+        "labels": {}, "annotations": {"runbook_url": alerts.runbooks},
     }  # fmt: skip
 
 

@@ -24,6 +24,9 @@ from schemas.policies import (
     time_zone_name,
 )
 
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+"""Where `heardback run` answers unless told otherwise."""
+
 
 class EscalationSpec(Strict):
     """A step after the due instant: open time of the contact's calendar, or `wall` time."""
@@ -123,19 +126,25 @@ class PagerDutyWebhook(Strict):
 class AlertsSpec(Strict):
     """Who is told. `from`: breaches due before are recorded, never paged. `fallback` is told what another
     receiver refuses, or has not taken `fallback_after` it was owed. `outbound_hosts`: where receivers may be, by
-    name or as `*.example.com`; absent: anywhere."""
+    name or as `*.example.com`; absent: anywhere. `runbook_url`: where the runbooks are; absent: with the board, and
+    where that is not known either, where heardback answers by default."""
 
     from_: Literal["first_start"] | datetime = Field(default="first_start", alias="from")
     escalations: list[EscalationSpec] = Field(default_factory=list)
     receivers: list[ReceiverSpec] = Field(default_factory=list)
     routes: list[RouteSpec] = Field(default_factory=list)
     board_url: str | None = None
-    runbook_url: str = "https://heardback.example/runbooks"
+    runbook_url: str | None = None
     pagerduty_webhook: PagerDutyWebhook | None = None
     resend_every: OpenDuration = Field(default_factory=lambda: _duration("1m"))
     fallback: Id | None = None
     fallback_after: OpenDuration = Field(default_factory=lambda: _duration("5m"))
     outbound_hosts: list[str] | None = None
+
+    @property
+    def runbooks(self) -> str:
+        """Where the runbooks are: `/breach` and the like are added to it."""
+        return self.runbook_url or f"{(self.board_url or DEFAULT_URL).rstrip('/')}/runbooks"
 
     @field_validator("from_")
     @classmethod

@@ -27,6 +27,7 @@ from streams.gateway.intake import RETRY_AFTER_SECONDS, Intake
 from streams.gateway.login import Login
 from streams.gateway.pages import CONTENT_SECURITY_POLICY, Pages, answer, json_answer, wants_json
 from streams.gateway.reports import Reports
+from streams.gateway.runbooks import Runbooks
 from streams.gateway.service import Gateway
 from streams.transport import TransportError
 
@@ -65,6 +66,9 @@ def create_http(
     app.router.add_get("/metrics", routes.metrics)
     app.router.add_get(CONTACTS + "{contact_id:.+}", routes.contact)
     app.router.add_get("/reports/{week}", Reports(gateway, pages).report)
+    runbooks = Runbooks(pages)
+    app.router.add_get("/runbooks/", runbooks.page)
+    app.router.add_get("/runbooks/{name}", runbooks.page)
     app.router.add_post("/v1/events", Intake(gateway).take)
     if gateway.acknowledge is not None:
         taking = AcknowledgeRoutes(gateway.acknowledge)

@@ -84,7 +84,8 @@ def need_command(installed: Installed, name: str) -> None:
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(installed: Installed) -> None:
     packed = [name for name in zipfile.ZipFile(installed.wheel).namelist() if ".dist-info/" not in name]
-    assert sorted(packed) == sorted(installed.sources)
+    runbooks = [f"streams/gateway/runbooks/{file.name}" for file in (SOURCE / "deploy/runbooks").iterdir()]
+    assert sorted(packed) == sorted([*installed.sources, *runbooks])
 
 
 def test_the_lock_satisfies_everything_that_the_wheel_asks_for(installed: Installed) -> None:
