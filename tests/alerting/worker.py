@@ -20,13 +20,13 @@ from alerting.app import Alerting, build
 from alerting.owed import Pace
 from alerting.transport import Transport
 from schemas.configuration import AlertsSpec
-from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, JOURNEYS, OUTCOMES
+from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, HEALTH, JOURNEYS, OUTCOMES
 from streams.transport import Fenced, Record, Runtime, TransportSettings, by_partition, create_app
 from tests.servers.receiver import Receiver, Request
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 SETTINGS = TransportSettings(partitions=2, commit_interval_seconds=0.05, stall_exit_seconds=None)
-TOPICS = (OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, ACKNOWLEDGEMENTS)
+TOPICS = (OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, ACKNOWLEDGEMENTS, HEALTH)
 QUICK = Pace(first_seconds=0.05, most_seconds=0.2, resend_seconds=60)
 NOW = datetime(2026, 11, 10, 12, 0, tzinfo=UTC)
 
@@ -87,16 +87,18 @@ def _topic_of(record: Mapping[str, Any]) -> str:
 
 @asynccontextmanager
 async def worker(
-    url: str, spec: AlertsSpec, *, pace: Pace = QUICK, now: datetime = NOW, settings: TransportSettings = SETTINGS,
+    url: str, spec: AlertsSpec, *, pace: Pace = QUICK, now: datetime | Callable[[], datetime] = NOW,
+    settings: TransportSettings = SETTINGS,
     late_after: timedelta = timedelta(days=30), begin: Sequence[Mapping[str, Any]] = (),
     prepare: Callable[[Worker], object] = id,
 ) -> AsyncIterator[Worker]:  # fmt: skip
     """A running worker; leaving stops it as SIGTERM would. `begin` is in the topics before it starts,
-    `prepare` sees it before."""
+    `prepare` sees it before. `now` is heardback's clock, standing still unless it is one."""
+    clock = now if callable(now) else lambda: now
     runtime = create_app("alerting-test", url, topics=TOPICS, settings=settings)
     registry = CollectorRegistry()
     transport = Transport(runtime=runtime, record=Record, fenced=Fenced)
-    alerting = build(transport, spec, now=lambda: now, registry=registry, pace=pace, late_after=late_after)
+    alerting = build(transport, spec, now=clock, registry=registry, pace=pace, late_after=late_after)
     found = Worker(runtime, alerting, registry)
     prepare(found)
     if begin:
