@@ -55,7 +55,7 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
         return  # a copy that says nothing new: answering it would go round for ever
     work.touched.setdefault(name, [])
     work.woken.add(name)
-    work.journeying.add(came.home)
+    work.journeying |= {came.home, work.states[name].home}
 
 
 def _goes_on(given: int, moved_to: str, desk: Desk, work: Work) -> bool:
@@ -71,12 +71,13 @@ def _unite(state: ContactState, came: ContactState) -> bool:
     if state.is_copy and not fresh and state.contact.customer_id == came.contact.customer_id:
         return False
     state.contact.facts = in_order([*state.contact.facts, *fresh])
-    state.contact.customer_id = came.contact.customer_id
+    if state.is_copy:  # the contact itself has the customer that all of its facts name
+        state.contact.customer_id = came.contact.customer_id
     state.contact.carried = state.contact.carried or came.contact.carried
     state.woken_us = max(state.woken_us, came.woken_us)
     for key, last in came.published.items():
         mine = state.published.get(key)
-        if mine is None or mine.revision < last.revision:
+        if mine is None or mine.revision <= last.revision:  # of one revision nobody knows which was read first
             state.published[key] = last
     return True
 

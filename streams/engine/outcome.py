@@ -82,6 +82,16 @@ def _alert_open_seconds(clock: Clock) -> float | None:
     return _open_by(clock, max(clock.stage_at_us, clock.alerts_from_us or 0, clock.bounced_us or 0))
 
 
+def _pauses_told(clock: Clock) -> list[tuple[int, int]]:
+    """The pauses that count in the open time by which an outcome says that it alerts or that an answer bounced."""
+    by_us = clock.bounced_us or 0
+    if clock.ended_us is None and clock.stage in _ALERTING:
+        by_us = max(by_us, clock.stage_at_us, clock.alerts_from_us or 0)
+    return [
+        (from_us, by_us if to_us is None else min(to_us, by_us)) for from_us, to_us in clock.pauses if from_us < by_us
+    ]
+
+
 def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> Content:
     """The outcome of a clock as in CONTRACT.md section 5, without its revision."""
     attributes = clock.attributes
@@ -207,6 +217,7 @@ def clock_says(clock: Clock, customer_id: str, url: str | None) -> tuple[Any, ..
         clock.settled_us,
         clock.alerts_from_us,
         url,
+        *(_pauses_told(clock) if clock.pauses else ()),
     )
 
 

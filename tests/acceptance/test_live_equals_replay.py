@@ -21,6 +21,12 @@ ONE_CUSTOMER = frozenset({"identities"})
 CONTRADICTORY = {139}
 # Two homes gave way to each other, and sent the contact round and round.
 SENT_ROUND = 383
+# A contact that gave way came to where its first home had been: the contact there is of another customer by now; both
+# homes had published as many revisions.
+CAME_BACK = (418, 459)
+CAME_BACK_WITHOUT_MERGES = (58, 94, 233)
+# A pause that ended earlier than was known, after the due instant: nothing but the open time so far is another.
+PAUSED_SHORTER = 191
 
 
 def seeds(first: int, count: int) -> list[int]:
@@ -50,7 +56,13 @@ async def test_events_that_come_late_twice_and_in_any_order() -> None:
 
 
 async def test_contacts_whose_events_name_several_customers() -> None:
-    told = {seed: life(seed) for seed in [*seeds(301, LIVES), SENT_ROUND]}
+    told = {seed: life(seed) for seed in [*seeds(301, LIVES), SENT_ROUND, *CAME_BACK]}
+    assert await every({seed: await differences(one, Random(seed)) for seed, one in told.items()}) == {}
+
+
+async def test_contacts_whose_events_name_several_customers_and_that_nobody_merges() -> None:
+    chosen = [*seeds(1, LIVES // 2), *CAME_BACK_WITHOUT_MERGES, PAUSED_SHORTER]
+    told = {seed: life(seed, without=frozenset({"merges"})) for seed in chosen}
     assert await every({seed: await differences(one, Random(seed)) for seed, one in told.items()}) == {}
 
 
