@@ -23,21 +23,22 @@ from prometheus_client import CollectorRegistry
 
 from alerting import outbox, receivers
 from alerting.deliver import Delivery, Lane
+from alerting.health import on_health
 from alerting.metrics import Metrics
 from alerting.notify import OwnerOf, Routes
 from alerting.outbox import Outbox
 from alerting.owed import Pace
-from alerting.partition import TAKEN, Home, Work, key_of_alert, key_of_clock, key_of_customer
+from alerting.partition import TAKEN, Home, Work, key_of_alert, key_of_clock, key_of_customer, key_of_health
 from alerting.posting import Rim, Sessions, wall
 from alerting.rules import Change, Known, Rules, ended_at, forgotten
 from alerting.transport import Batch, Table, Transport
 from schemas.configuration import AlertsSpec
-from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, JOURNEYS, OUTCOMES
+from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, HEALTH, JOURNEYS, OUTCOMES
 
 logger = structlog.get_logger(__name__)
 
 TABLE: Final = "alerts"
-SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, DELIVERIES.name)
+SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, HEALTH.name, DELIVERIES.name)
 WRITTEN: Final = ALERTS.name
 LOOK_SECONDS: Final = 0.05
 Said = tuple[list[Change], Known | None]
@@ -110,6 +111,7 @@ class Alerting:
         self._runtime.agent(JOURNEYS.name, self._on_journeys)
         self._runtime.agent(DELIVERIES.name, self._on_deliveries)
         self._runtime.agent(ACKNOWLEDGEMENTS.name, self._on_acknowledgements)
+        self._runtime.agent(HEALTH.name, self._on_health)
         self._runtime.on_partition_ready(self._on_ready)
         self._runtime.on_partition_revoked(self._on_revoked)
 
@@ -212,6 +214,12 @@ class Alerting:
     async def _on_journeys(self, batch: Batch) -> None:
         await self._fold(batch, key_of_customer, lambda _, *one: self._rules.on_journey(*one))
 
+    async def _on_health(self, batch: Batch) -> None:
+        def fold(_: Work, health: Any, known: Known | None) -> Said:
+            return on_health(health, known, self._rules.links.runbook_url)
+
+        await self._fold(batch, key_of_health, fold)
+
     async def _on_acknowledgements(self, batch: Batch) -> None:
         """Before all alerts are known again, one that is acknowledged may not be: that waits, durably."""
         home = self._homes[batch.partition]
@@ -282,8 +290,7 @@ class Alerting:
     async def _apply(self, partition: int, home: Home, work: Work, fence: Any) -> None:
         if work.changes:
             records = [
-                self._record(key=change.record["customer_id"].encode(), value=orjson.dumps(change.record))
-                for change in work.changes
+                self._record(key=_key_of(change.record), value=orjson.dumps(change.record)) for change in work.changes
             ]
             await self._runtime.send(WRITTEN, {partition: records}, fence=fence)
         for change in work.changes:
@@ -314,6 +321,11 @@ class Alerting:
         except self._fenced:
             return False
         return True
+
+
+def _key_of(alert: Mapping[str, Any]) -> bytes:
+    """The customer that an alert is about; one of nobody stands for itself."""
+    return str(alert["customer_id"] or alert["alert_id"]).encode()
 
 
 def _waiting(batch: Batch) -> dict[bytes, bytes | None]:

@@ -18,6 +18,9 @@ CLOCK: Final = b"o:"
 CUSTOMER: Final = b"j:"
 """Under which a table has what is known of a customer's journeys."""
 
+HEALTH: Final = b"h:"
+"""Under which a table has what is known of a cause of being blind."""
+
 TAKEN: Final = b"k:"
 """Under which a table has acknowledgements that came before all alerts were known again."""
 
@@ -33,6 +36,11 @@ def key_of_clock(outcome: Mapping[str, Any]) -> bytes:
 def key_of_customer(journey: Mapping[str, Any]) -> bytes:
     """Under which a table has what is known of the journeys of a customer."""
     return CUSTOMER + bytes(journey["customer_id"].encode())
+
+
+def key_of_health(health: Mapping[str, Any]) -> bytes:
+    """Under which a table has what is known of a cause of being blind."""
+    return HEALTH + bytes(health["cause"].encode())
 
 
 def key_of_alert(acknowledgement: Mapping[str, Any]) -> bytes:

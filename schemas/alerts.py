@@ -36,7 +36,7 @@ class Alert(Record):
     kind: Kind
     state: Literal["firing", "resolved"]
     severity: Severity
-    customer_id: Id
+    customer_id: Id | None
     contact_id: Id | None
     target: TargetName | None
     policy: Id | None

@@ -20,6 +20,7 @@ from schemas.configuration import Configuration
 from schemas.customers import Customer
 from schemas.deliveries import Delivery
 from schemas.events import EVENT, EVENT_DATA, WAKE_UP, Event
+from schemas.health import Health
 from schemas.outcomes import Journey, Outcome
 from schemas.policies import PolicyRecord
 from schemas.refusals import Reason
@@ -41,6 +42,7 @@ RECORDS: Final[Mapping[str, type[BaseModel]]] = {
     "customer": Customer,
     "delivery": Delivery,
     "acknowledgement": Acknowledgement,
+    "health": Health,
     "journey": Journey,
     "outcome": Outcome,
     "policy": PolicyRecord,
@@ -54,6 +56,7 @@ _TOPIC_RECORDS: Final[Mapping[str, str]] = {
     topics.ALERTS.name: "alert",
     topics.DELIVERIES.name: "delivery",
     topics.ACKNOWLEDGEMENTS.name: "acknowledgement",
+    topics.HEALTH.name: "health",
 }
 _EVENTS: Final = {str(model.model_fields["type"].default): model for model in get_args(Event)}
 # What heardback itself reads; everything is written by it too, but events and customers also by others.

@@ -35,6 +35,7 @@ JOURNEYS: Final = Topic(name="journeys", key="customer_id", about="attempts of a
 ALERTS: Final = Topic(name="alerts", key="customer_id", about="what a human must know, firing and resolved")
 DELIVERIES: Final = Topic(name="deliveries", key="alert_id", about="what receivers said")
 ACKNOWLEDGEMENTS: Final = Topic(name="acknowledgements", key="alert_id", about="who has a page, and since when")
+HEALTH: Final = Topic(name="health", key="cause", about="what heardback can see of itself")
 DEAD_LETTERS: Final = Topic(
     name="dead-letters",
     key="origin",
@@ -45,5 +46,5 @@ DEAD_LETTERS: Final = Topic(
 )
 
 TOPICS: Final = (
-    CONTACT_EVENTS, CUSTOMERS, POLICIES, OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, ACKNOWLEDGEMENTS, DEAD_LETTERS,
+    CONTACT_EVENTS, CUSTOMERS, POLICIES, OUTCOMES, JOURNEYS, ALERTS, DELIVERIES, ACKNOWLEDGEMENTS, HEALTH, DEAD_LETTERS,
 )  # fmt: skip

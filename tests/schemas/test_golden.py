@@ -26,6 +26,7 @@ RECORDS = {
     "alerts": "alert",
     "customers": "customer",
     "deliveries": "delivery",
+    "health": "health",
     "journeys": "journey",
     "outcomes": "outcome",
     "policies": "policy",
