@@ -211,17 +211,17 @@ class BoardPages:
     async def customer(self, request: web.Request) -> web.Response:
         """`GET /customers/{id}`: the id is all of the path behind it, percent-decoded once."""
         customer_id = unquote(request.rel_url.raw_path.removeprefix(CUSTOMERS), errors="replace")
+        as_json = wants_json(request)
+        if not self._board.caught_up:
+            return self._not_yet() if as_json else self._said(503, "Catching up: ask again in a moment.")
         told = told_of(customer_id, self._board, self._gateway.now())
-        if wants_json(request):
-            if told is None:
-                return self._not_yet() if not self._board.caught_up else json_answer(404, {"error": "unknown customer"})
-            return json_answer(200, _customer_json(told))
         if told is None:
             known = customer_id if len(customer_id) <= ID_CHARACTERS_MAX else f"{customer_id[:ID_CHARACTERS_MAX]}…"
-            if not self._board.caught_up:
-                return self._pages.html(503, "said", title="Catching up: ask again in a moment.", reasons=())
-            reasons = ("Only customers who wait, or were answered lately, and those of the customers topic are shown.",)
-            return self._pages.html(404, "said", title=f"No customer {known} is known here.", reasons=reasons)
+            why = "Only customers who wait, or were answered lately, and those of the customers topic are shown."
+            words = f"No customer {known} is known here."
+            return json_answer(404, {"error": words}) if as_json else self._said(404, words, why)
+        if as_json:
+            return json_answer(200, _customer_json(told))
         return self._pages.html(
             200,
             "customer",
@@ -229,6 +229,9 @@ class BoardPages:
             notices=self._notices(),
             json_url=f"{CUSTOMERS}{quote(customer_id, safe='')}?format=json",
         )
+
+    def _said(self, status: int, *words: str) -> web.Response:
+        return self._pages.html(status, "said", title=words[0], reasons=words[1:])
 
 
 def row_json(row: Row) -> dict[str, Any]:

@@ -214,6 +214,16 @@ def test_of_several_alerts_the_gravest_counts(topics: Topics) -> None:
     assert topics.row(1.5).paging.state == "escalated"
 
 
+def test_a_page_that_somebody_has_says_who_until_another_fires(topics: Topics) -> None:
+    topics.outcome()
+    topics.alert(acknowledged_at=at(1.2), acknowledged_by="bo")
+    assert topics.row(1.5).paging[:3] == ("acknowledged", "by bo", us(1.2))
+    topics.alert(acknowledged_at=at(1.2))
+    assert topics.row(1.5).paging[:2] == ("acknowledged", "the promise is broken")
+    topics.alert("dead_end", alert_id="a-2", contact_id="mail:1")
+    assert topics.row(1.5).paging.state == "paged"
+
+
 def test_a_broken_promise_without_a_page_says_why(topics: Topics) -> None:
     topics.outcome(alerts_from=None)
     assert topics.row(2).paging[:2] == (

@@ -138,7 +138,7 @@ async def test_filters_are_in_the_address_and_stay_in_the_form_the_pages_and_the
 
 
 async def test_while_it_catches_up_nobody_is_shown_and_it_says_so(topics: Topics, pipeline: Pipeline) -> None:
-    await topics.write(OUTCOMES, outcome())
+    topics.board.waiting.on_outcome(0, outcome())  # answered long ago, which has not been read yet
     pipeline.readiness = Readiness(reasons=("heardback-streams: recovering tables",))
     async with opened(pipeline.gateway(board=topics.board)) as client:
         text = await page(client, "/")
@@ -210,7 +210,7 @@ async def test_a_customer_who_was_answered_lately_is_told_so(topics: Topics, pip
 async def test_an_unknown_customer_is_404_in_words(topics: Topics, pipeline: Pipeline) -> None:
     async with door(topics, pipeline) as client:
         assert "No customer &lt;b&gt; is known here." in await page(client, "/customers/%3Cb%3E", 404)
-        assert await json(client, "/customers/c-9", 404) == {"error": "unknown customer"}
+        assert await json(client, "/customers/c-9", 404) == {"error": "No customer c-9 is known here."}
 
 
 # -- what is sent
