@@ -20,18 +20,19 @@ FOLDER: Final = PACKED if PACKED.is_dir() else Path(__file__).parents[2] / "depl
 
 
 class Runbooks:
-    """The routes of the runbooks, read and drawn once."""
+    """The routes of the runbooks."""
 
     def __init__(self, pages: Pages, folder: Path = FOLDER) -> None:
-        markdown = MarkdownIt("commonmark", {"html": False})
         self._pages = pages
-        self._drawn = {file.stem: markdown.render(file.read_text(encoding="utf-8")) for file in folder.glob("*.md")}
+        self._files = {file.stem: file for file in folder.glob("*.md")}
+        self._markdown = MarkdownIt("commonmark", {"html": False})
 
     async def page(self, request: web.Request) -> web.Response:
         """A runbook by its name, which is an alert's kind or a rule's name, with or without `.md`; else the index."""
         name = request.match_info.get("name", INDEX).removesuffix(".md")
-        body = self._drawn.get(name)
-        if body is None:
+        file = self._files.get(name)
+        if file is None:
             title = "There is no runbook of this name; all that there are begin at /runbooks/."
             return self._pages.html(404, "said", title=title, reasons=[])
+        body = self._markdown.render(file.read_text(encoding="utf-8"))
         return self._pages.html(200, "runbook", name="Runbooks" if name == INDEX else name, body=body)
