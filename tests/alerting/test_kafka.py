@@ -12,7 +12,7 @@ import pytest
 
 from streams.transport import TransportSettings
 from tests.alerting.records import ended, overdue
-from tests.alerting.worker import SETTINGS, alerts_spec, pages, verified, webhook, worker
+from tests.alerting.worker import SETTINGS, alerts_spec, pager, pages, quiet, verified, webhook, worker
 from tests.servers.kafka import Kafka
 from tests.servers.receiver import Receiver
 
@@ -73,6 +73,27 @@ async def test_workers_that_come_and_go_tell_each_page_and_its_end_once(
         await asyncio.sleep(1)
     assert len(pages(hook)) == 60 + 50
     assert [name for name, firing in _last(hook).items() if firing] == [f"T-{n}" for n in range(40, 60, 2)]
+
+
+async def test_a_customer_is_one_incident_whichever_worker_tells_of_it(
+    kafka: Kafka, settings: TransportSettings, hook: Receiver
+) -> None:
+    def events() -> list[Any]:
+        return [request.json() for request in hook.accepted]
+
+    def of_customer(number: int, make: Callable[..., Any], revision: int) -> Any:
+        return {**contact(number, make, revision), "customer_id": "c-17"}
+
+    spec = alerts_spec(pager(hook.url))
+    async with worker(kafka.url, spec, settings=settings) as found:
+        await found.publish(*(of_customer(number, overdue, 1) for number in range(3)))
+        await until(lambda: events() and len(events()[-1]["payload"]["custom_details"]["contacts"]) == 3)
+    async with worker(kafka.url, spec, settings=settings) as found:
+        await found.publish(*(of_customer(number, ended, 2) for number in range(3)))
+        await until(lambda: events()[-1]["event_action"] == "resolve")
+        await quiet(found, seconds=30)
+    assert len({event["dedup_key"] for event in events()}) == 1
+    assert [event["event_action"] for event in events()].count("resolve") == 1
 
 
 def _last(hook: Receiver) -> dict[str, bool]:

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from tests.alerting.records import at_risk, ended, escalated, overdue
-from tests.alerting.worker import verified, webhook
+from tests.alerting.worker import pager, verified, webhook
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.process import wait_until
 from tests.servers.receiver import Answer, Receiver, Reset, Stall
@@ -24,13 +24,17 @@ CONTACTS = 60
 KILLS = 20
 
 
-def histories(prefix: str, contacts: int = CONTACTS) -> list[dict[str, Any]]:
+def histories(prefix: str, contacts: int = CONTACTS, customers: int = 7) -> list[dict[str, Any]]:
     """Clocks that warn, breach and escalate; every other one ends. Mixed, each in its own order."""
     randomly = random.Random(prefix)
     left = []
     for number in range(contacts):
         steps = [at_risk(1), overdue(2), escalated(3), *([ended(4)] if ends(number) else [])]
-        names = {"outcome_id": f"o-{number}", "contact_id": f"{prefix}-{number}", "customer_id": f"c-{number % 7}"}
+        names = {
+            "outcome_id": f"o-{number}",
+            "contact_id": f"{prefix}-{number}",
+            "customer_id": f"c-{number % customers}",
+        }
         left.append([{**step, **names} for step in steps])
     mixed = []
     while left := [steps for steps in left if steps]:
@@ -69,6 +73,10 @@ class Killed:
             if line.strip() == word:
                 return True
         return False
+
+    def said(self) -> str:
+        """The end of what it wrote on standard error, in all its lives."""
+        return (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace")[-2_000:]
 
     def kill(self) -> None:
         """SIGKILL, by its process id."""
@@ -127,6 +135,76 @@ def check_told(hook: Receiver, contacts: int) -> None:
             assert told[-1:] == [("escalation", "firing")], f"contact {number}: no page is lost"
 
 
+def check_incidents(desk: Receiver, prefix: str, contacts: int, customers: int) -> None:
+    """What a pager that knows an incident by its `dedup_key` has in the end: one incident a customer who waits, with
+    exactly the contacts that wait; none of a customer of whom all has ended."""
+    last: dict[str, dict[str, Any]] = {}
+    customer_of: dict[str, str] = {}
+    for request in desk.accepted:
+        event = request.json()
+        if event["event_action"] == "trigger":
+            told = waiting_in(event)
+            assert told, "nobody is paged for what has ended"
+            customer_of[event["dedup_key"]] = event["payload"]["component"]
+        last[event["dedup_key"]] = event
+    open_incidents = {key: event for key, event in last.items() if event["event_action"] != "resolve"}
+    by_customer = {customer_of[key]: waiting_in(event) for key, event in open_incidents.items()}
+    assert len(by_customer) == len(open_incidents), "one incident a customer"
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for number in range(contacts):
+        if not ends(number):
+            wanted[f"c-{number % customers}"].add(f"{prefix}-{number}")
+    assert by_customer == wanted
+
+
+def waiting_in(event: dict[str, Any]) -> set[str]:
+    """The contacts of an event that wait."""
+    lines = event["payload"]["custom_details"]["contacts"]
+    return {line["contact"] for line in lines if line["state"] in ("warning", "PAGE", "CRITICAL")}
+
+
+@pytest.mark.slow
+def test_killed_at_random_instants_a_pager_has_one_incident_for_each_customer_who_waits(
+    tmp_path: Path, hook: Receiver
+) -> None:
+    randomly = random.Random(7)
+    moods = [Answer(status=503), Answer(status=500), Answer(status=429, retry_after="0"), Reset(), Stall(seconds=0.1)]
+    records = histories("people", CONTACTS, 14)  # of the even customers all ends, of the odd ones nothing
+    worker = Killed(tmp_path / "worker", spec_of(pager(hook.url)), records)
+    for _ in range(KILLS):
+        worker.start()
+        hook.next(*randomly.choices(moods, k=3))
+        time.sleep(randomly.uniform(0, 0.4))
+        worker.kill()
+    worker.start()
+    assert worker.hears(b"quiet"), worker.said()
+    worker.kill()
+    check_incidents(hook, "people", CONTACTS, 14)
+    check_recorded(worker, records)
+
+
+@pytest.mark.slow
+def test_killed_after_any_step_a_pager_has_one_incident_for_each_customer_who_waits(
+    tmp_path: Path, hook: Receiver
+) -> None:
+    calls = 0
+    finished = False
+    while not finished:
+        calls += 1
+        hook.forget()
+        records = histories(f"people{calls}", 2, 1)
+        worker = Killed(tmp_path / f"after-{calls}", spec_of(pager(hook.url)), records)
+        worker.start(calls)
+        finished = worker.hears(b"quiet")
+        worker.kill()
+        worker.start()
+        assert worker.hears(b"quiet"), worker.said()
+        worker.kill()
+        check_incidents(hook, f"people{calls}", 2, 1)
+        check_recorded(worker, records)
+    assert calls > 10
+
+
 @pytest.mark.slow
 def test_killed_at_random_instants_it_tells_each_page_and_its_end_once(tmp_path: Path, hook: Receiver) -> None:
     randomly = random.Random(20)
@@ -139,7 +217,7 @@ def test_killed_at_random_instants_it_tells_each_page_and_its_end_once(tmp_path:
         time.sleep(randomly.uniform(0, 0.4))
         worker.kill()
     worker.start()
-    assert worker.hears(b"quiet")
+    assert worker.hears(b"quiet"), worker.said()
     worker.kill()
     check_told(hook, CONTACTS)
     check_recorded(worker, records)
@@ -158,7 +236,7 @@ def test_killed_after_any_step_it_tells_each_page_and_its_end_once(tmp_path: Pat
         finished = worker.hears(b"quiet")
         worker.kill()
         worker.start()
-        assert worker.hears(b"quiet")
+        assert worker.hears(b"quiet"), worker.said()
         worker.kill()
         check_told(hook, 2)
         check_recorded(worker, records)
@@ -178,7 +256,7 @@ def test_killed_at_random_instants_the_real_alertmanager_notifies_each_page_and_
         time.sleep(randomly.uniform(0, 0.3))
         worker.kill()
     worker.start()
-    assert worker.hears(b"quiet")
+    assert worker.hears(b"quiet"), worker.said()
 
     def told() -> dict[str, list[tuple[str, str]]]:
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.deliveries import Delivery
 from schemas.topics import DELIVERIES
-from tests.alerting.records import at_risk, ended, escalated, overdue
+from tests.alerting.records import LATE, at_risk, ended, escalated, overdue
 from tests.alerting.worker import Worker, alerts_spec, pager, pages, quiet, verified, webhook, worker
 from tests.servers.receiver import Answer, Receiver, Reset
 
@@ -168,6 +168,22 @@ async def test_whoever_may_have_heard_hears_the_end(url: str, desk: Receiver) ->
         await until(lambda: found.sample("responsiveness_alerts_total", kind="breach", state="resolved"))
         desk.always(Answer())
         await desk.arrived(lambda _: [event["event_action"] for event in events(desk)] == ["resolve"])
+
+
+async def test_an_incident_is_acknowledged_once_somebody_has_every_line_of_it(url: str, desk: Receiver) -> None:
+    def taken(alert: dict[str, Any]) -> dict[str, Any]:
+        named = {name: alert[name] for name in ("alert_id", "customer_id", "outcome_id")}
+        return {**named, "at": LATE, "by": "ann", "via": "http"}
+
+    async with worker(url, alerts_spec(pager(desk.url))) as found:
+        await told(found, overdue(**contact(1)), overdue(**contact(2)))
+        first, second = await found.read("alerts")
+        await told(found, taken(first))
+        await told(found, taken(second))
+        assert [event["event_action"] for event in events(desk)] == ["trigger", "trigger", "acknowledge"]
+        assert len({event["dedup_key"] for event in events(desk)}) == 1
+        await told(found, ended(2, **contact(1)), ended(2, **contact(2)))
+        assert events(desk)[-1]["event_action"] == "resolve"
 
 
 async def test_a_line_goes_when_its_alert_is_routed_elsewhere(url: str, desk: Receiver) -> None:
