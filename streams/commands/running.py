@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 import structlog
@@ -314,6 +315,7 @@ class System:
             explain=self._explain,
             metrics=lambda: render(self.registry),
             board=self._board,
+            silences_url=_alertmanager_of(self.configuration),
             acknowledge=self._acknowledge(),
             report=Reports(self._facts, self.configuration.report).document if self._facts is not None else None,
             now=self.now,
@@ -372,6 +374,17 @@ class System:
             if found is not None or not self.place.broker_url.startswith("kafka:"):
                 return found
         return await self._kept.explain(contact_id, instant)
+
+
+def _alertmanager_of(configuration: Configuration) -> str | None:
+    """The first Alertmanager that alerts go to, as a browser may be sent there: without user and password."""
+    urls = [
+        url for receiver in configuration.alerts.receivers if receiver.type == "alertmanager" for url in receiver.urls
+    ]
+    if not urls:
+        return None
+    parts = urlsplit(urls[0])
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
 async def run_until_stopped(

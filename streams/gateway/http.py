@@ -41,7 +41,7 @@ def create_http(
     gateway: Gateway, listen: Listen, *, monotonic: Callable[[], float] = time.monotonic
 ) -> web.Application:
     """The application, to be served by `server.Server`. Starts nothing."""
-    pages = Pages(with_token=listen.token is not None)
+    pages = Pages(with_token=listen.token is not None, silences_url=gateway.silences_url)
     routes = _Routes(gateway, pages)
     login = Login(listen, pages)
     app = web.Application(

@@ -30,10 +30,11 @@ _DAY: Final = 86_400
 
 
 class Pages:
-    """The templates. `with_token`: whether somebody logs in, and so may log out."""
+    """The templates. `with_token`: whether somebody logs in, and so may log out. `silences_url`: the Alertmanager
+    where pages are silenced, which is not done here."""
 
-    def __init__(self, assets: Assets | None = None, *, with_token: bool = False) -> None:
-        self.assets = assets or Assets()
+    def __init__(self, *, with_token: bool = False, silences_url: str | None = None) -> None:
+        self.assets = Assets()
         self._templates = Environment(
             loader=PackageLoader("streams.gateway"),
             autoescape=True,
@@ -43,9 +44,14 @@ class Pages:
         )
         self._templates.filters.update(
             words=_words, duration=_duration, open_time=open_time, wall_time=wall_time, local=_local, at=_at,
-            at_instant=_at_instant, utc=_utc, is_link=_is_link, segment=_segment, money=_money,
+            at_instant=_at_instant, utc=_utc, is_link=_is_link, matcher=_matcher, segment=_segment, money=_money,
         )  # fmt: skip
-        self._templates.globals.update(asset=self.assets.path, bar=bar_of, with_token=with_token)
+        self._templates.globals.update(
+            asset=self.assets.path,
+            bar=bar_of,
+            with_token=with_token,
+            silences=f"{silences_url}/#/silences" if silences_url else None,
+        )
 
     def html(self, status: int, template: str, **content: Any) -> web.Response:
         """A page of one of the templates."""
@@ -147,6 +153,12 @@ def _utc(instant_us: int) -> str:
 def _is_link(text: str) -> bool:
     """Whether a browser may follow it: nothing but HTTP."""
     return text.startswith(("http://", "https://"))
+
+
+def _matcher(value: str, label: str) -> str:
+    """`c-1`, `customer_id` -> the filter of Alertmanager's form for a new silence, percent-encoded."""
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return quote(f'{{{label}="{quoted}"}}', safe="")
 
 
 def _segment(text: str) -> str:

@@ -108,6 +108,7 @@ class Gateway:
     explain: Callable[[str, datetime | None], Awaitable[Mapping[str, Any] | None]]
     metrics: Callable[[], tuple[bytes, str]]
     board: Board | None = None
+    silences_url: str | None = None
     acknowledge: Acknowledge | None = None
     report: Callable[[str, str], Awaitable[Document | None]] | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

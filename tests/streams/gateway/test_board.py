@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 import orjson
@@ -384,3 +385,13 @@ async def test_a_session_ends_with_its_time_with_the_token_and_when_it_is_forged
         assert not opens(forged)
     seconds[0] += SESSION_SECONDS + 1
     assert not opens(good)
+
+
+async def test_silencing_is_alertmanagers_and_the_pages_lead_there(topics: Topics, pipeline: Pipeline) -> None:
+    await topics.write(OUTCOMES, outcome("T-1", 'c"1'))
+    await topics.write(ALERTS, alert("breach", "T-1", 'c"1'))
+    async with door(topics, pipeline, silences_url="http://alertmanager.example:9093") as client:
+        text = await page(client, "/customers/c%221")
+    assert 'href="http://alertmanager.example:9093/#/silences"' in text
+    [path] = re.findall(r'href="http://alertmanager.example:9093/#/silences/new\?filter=([^"]*)"', text)
+    assert unquote(path) == '{customer_id="c\\"1"}'
