@@ -271,7 +271,7 @@ def _start(
 
     from streams import logs
     from streams.commands import reporting, running
-    from streams.commands.auditing import AUDIT, Auditor, arguments
+    from streams.commands.auditing import AUDIT, Auditor, arguments, telling
     from streams.facts import FactsError
     from streams.gateway import UnsafeListen
     from streams.track import RefusedInARowError
@@ -301,7 +301,8 @@ def _start(
         failed(broken)
     try:
         every = loaded.audit.every.seconds if role in (None, AUDIT) else 0
-        auditor = Auditor(arguments(broker, data, config), every, system.registry) if every else None
+        told = telling(system.client, place.transport.topic_prefix, place.transport.partitions, system.now)
+        auditor = Auditor(arguments(broker, data, config), every, system.registry, told) if every else None
         asyncio.run(running.run_until_stopped(system, known, auditor.run if auditor else None))
     except (TransportError, RefusedInARowError, FactsError, OSError) as broken:
         failed(broken)

@@ -23,15 +23,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from alerting.notify import Routes
 from schemas.configuration import Configuration
+from schemas.health import Health
+from schemas.topics import HEALTH
 from streams import settings
 from streams.audit import KINDS, Asked, Audited, audit
 from streams.commands.arguments import wrong
 from streams.engine.calendar import SECOND_US
+from streams.transport import LogClient, Record, TransportError, open_log, partition_for
+from streams.transport.sqlite import SqliteLog, path_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from streams.transport import LogClient
 
 AUDIT: Final = "audit"
 """The role of a worker that does nothing else."""
@@ -43,6 +45,8 @@ SHOWN: Final = 100
 """Findings that one run logs, each as an event; all are counted."""
 
 log = structlog.get_logger(__name__)
+
+Told = Callable[[Mapping[str, int]], Awaitable[None]]
 
 
 # -- one audit ---------------------------------------------------------------------------------------------
@@ -90,9 +94,6 @@ def receivers_of(configuration: Configuration) -> Callable[[Mapping[str, Any], s
 @asynccontextmanager
 async def _opened(url: str, configuration: Configuration) -> AsyncIterator[LogClient]:
     """A started client; the embedded log is only looked into, beside the process that serves it."""
-    from streams.transport import open_log
-    from streams.transport.sqlite import SqliteLog, path_of
-
     client: LogClient
     if url.startswith("sqlite:"):
         if not path_of(url).exists():
@@ -161,14 +162,14 @@ class Metrics:
 
 class Auditor:
     """Starts an audit every `every_seconds`, each in a process of its own, and says what it found. `told` hears the
-    counts of each; `arguments` are those of `heardback audit`."""
+    counts of each that are not nought; `arguments` are those of `heardback audit`."""
 
     def __init__(
         self,
         arguments: Sequence[str],
         every_seconds: float,
         registry: CollectorRegistry,
-        told: Callable[[Mapping[str, int]], Awaitable[None]] | None = None,
+        told: Told,
         longest_seconds: float = LONGEST_SECONDS,
     ) -> None:
         self.metrics = Metrics(registry)
@@ -197,8 +198,10 @@ class Auditor:
         log.info("audited", findings=sum(counts.values()), **looked)
         for finding in found["findings"][:SHOWN]:
             log.error("audit_finding", **finding)
-        if self._told is not None:
+        try:
             await self._told(counts)
+        except TransportError as away:
+            log.error("audit_not_told", detail=str(away))
 
     async def _in_a_process(self) -> dict[str, Any]:
         child = await asyncio.create_subprocess_exec(
@@ -218,6 +221,26 @@ class Auditor:
             raise ValueError(f"status {child.returncode}: {complained.decode(errors='replace').strip()[-400:]}")
         found: dict[str, Any] = orjson.loads(said)
         return found
+
+
+def telling(
+    client: Callable[[], Awaitable[LogClient]], prefix: str, partitions: int, now: Callable[[], datetime]
+) -> Told:
+    """Writes topic `health` after each audit: blind with findings, seeing without."""
+
+    async def told(counts: Mapping[str, int]) -> None:
+        found = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        said = Health(
+            cause="audit",
+            state="blind" if counts else "sees",
+            at=now(),
+            summary=f"the self-audit found {found}; heardback audit names them." if counts else "",
+        )
+        key = said.cause.encode()
+        record = Record(key=key, value=said.model_dump_json().encode())
+        await (await client()).append(prefix + HEALTH.name, {partition_for(key, partitions): [record]})
+
+    return told
 
 
 def arguments(broker: str | None, data: Path, config: Path) -> list[str]:

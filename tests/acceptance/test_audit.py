@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 import pytest
 
-from schemas.topics import ALERTS
+from schemas.topics import ALERTS, DELIVERIES
 from tests.acceptance.heardback import Heardback, command, event, eventually
 from tests.servers.kafka import Kafka
 from tests.streams.audit.tampering import Hands
@@ -52,6 +52,14 @@ def pages(heardback: Heardback) -> list[str]:
     return [seen.json["contact_id"] for seen in heardback.records(ALERTS.name) if seen.json["kind"] == "breach"]
 
 
+def told_of_blindness(heardback: Heardback) -> list[str]:
+    """The states of the alert that says so, as far as its receiver took it."""
+    taken = {seen.json["alert_id"] for seen in heardback.records(DELIVERIES.name) if seen.json["result"] == "delivered"}
+    alerts = [seen.json for seen in heardback.records(ALERTS.name) if seen.json["kind"] == "blind"]
+    assert all(alert["customer_id"] is None and alert["labels"] == {"cause": "audit"} for alert in alerts)
+    return [alert["state"] for alert in alerts if alert["alert_id"] in taken]
+
+
 @pytest.mark.slow
 def test_a_running_heardback_audits_itself_in_another_process_and_names_a_page_that_was_lost(tmp_path: Path) -> None:
     with Heardback(tmp_path, configuration=CONFIGURATION) as heardback:
@@ -70,12 +78,19 @@ def test_a_running_heardback_audits_itself_in_another_process_and_names_a_page_t
         assert lost == 1
         eventually(lambda: findings(heardback) == {"overdue_without_alert": 1.0}, seconds=60, what="it was found")
         assert '"event": "audit_finding"' in heardback.said()
+        blind = eventually(lambda: told_of_blindness(heardback), seconds=60, what="somebody was told")
+        assert blind == ["firing"]
         found = command("audit", "--data", heardback.data, "--config", heardback.configuration, "--format", "json")
         assert found.returncode == 1
         [finding] = orjson.loads(found.stdout)["findings"]
         assert (finding["kind"], finding["contact"], finding["clock"]) == (
             "overdue_without_alert", "T-1", "first_response:1",
         )  # fmt: skip
+        # The answer ends the wait, and with it what was wrong.
+        answer = event("message.sent", "T-1", agent_id="a-1")
+        resolved = event("contact.resolved", "T-1", by="agent")
+        assert heardback.post([answer, resolved])[0] == 202
+        eventually(lambda: told_of_blindness(heardback) == ["firing", "resolved"], seconds=90, what="its end was told")
 
 
 @pytest.mark.slow
