@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -61,6 +62,7 @@ class Span(Strict):
         return f"{self.working_days}wd" if self.working_days else duration_text(self.seconds)
 
 
+@lru_cache(maxsize=1_024)
 def duration_text(seconds: int) -> str:
     """`5400` -> `1h30m`: the way a duration is written in the configuration."""
     hours, rest = divmod(seconds, 3600)

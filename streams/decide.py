@@ -10,19 +10,17 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-import orjson
-
 from schemas.refusals import Reason, Refusal
 from streams.desk import Desk, living
 from streams.engine.calendar import NeverOpens
 from streams.engine.clocks import Assessment, Clock, assess, attributes_at, forgotten_clock, reading_of
-from streams.engine.outcome import Content, Published, clock_digest, outcome_content, superseded
+from streams.engine.outcome import Content, Published, clock_digest, numbered, outcome_content, superseded
 from streams.engine.rehearsal import url_of
-from streams.engine.timeline import Contact, Timeline, ties, timelines
+from streams.engine.timeline import Contact, Timeline, alone, ties, timelines
 from streams.forgetting import LOOK_AGAIN_US, Judged, forget_or_wait, over
 from streams.journeying import decide_journeys
 from streams.moving import carry_over, move, new_customer
-from streams.state import ContactState, decode_contact, encode_contact, postponed
+from streams.state import ContactState, decode_contact, encode_under, header_of, postponed
 from streams.transport import Pace, Record
 from streams.work import Work
 
@@ -75,23 +73,37 @@ def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
 
 
 def _decide_contacts(home: str, touched: set[str], desk: Desk, work: Work) -> None:
-    tied = _is_tied(home, touched, desk, work)
-    names = touched | desk.homes[work.partition].contacts_of.get(home, set()) if tied else touched
-    together = desk.living(names, home, work)
-    if tied:
-        carry_over(home, together, {work.states[name].contact.contact_id for name in touched}, desk, work)
+    if _is_tied(home, touched, desk, work):
+        _decide_together(home, touched, desk, work)
+        return
+    for name in sorted(touched):
+        state = work.states[name]
+        timeline = work.timelines[name] = alone(state.contact)
+        if (judged := _judged(state, timeline, desk, work)) is not None:
+            _decide_contact(judged, over([judged], desk.late_us), desk, work)
+
+
+def _decide_together(home: str, touched: set[str], desk: Desk, work: Work) -> None:
+    """Merges and links tie contacts of this home to each other: all of them are looked at."""
+    together = desk.living(touched.union(desk.homes[work.partition].names_of(home)), home, work)
+    carry_over(home, together, {work.states[name].contact.contact_id for name in touched}, desk, work)
     found = timelines({contact_id: state.contact for contact_id, state in together.items()})
     judged = []
     for contact_id, timeline in found.items():
         state = together.get(contact_id) or _known_by_merge(contact_id, timeline, home, desk, work)
-        if state is not None:
-            try:
-                judged.append(Judged(state, timeline, _assessed(state, timeline, desk, work)))
-            except NeverOpens as never:
-                _refuse(state, never, desk, work)
-    done = over(judged, desk.late_us) if tied else set()
+        if state is not None and (one := _judged(state, timeline, desk, work)) is not None:
+            judged.append(one)
+    done = over(judged, desk.late_us)
     for one in judged:
-        _decide_contact(one, done if tied else over([one], desk.late_us), desk, work)
+        _decide_contact(one, done, desk, work)
+
+
+def _judged(state: ContactState, timeline: Timeline, desk: Desk, work: Work) -> Judged | None:
+    try:
+        return Judged(state, timeline, _assessed(state, timeline, desk, work))
+    except NeverOpens as never:
+        _refuse(state, never, desk, work)
+        return None
 
 
 def _is_tied(home: str, touched: Iterable[str], desk: Desk, work: Work) -> bool:
@@ -118,8 +130,9 @@ def _assessed(state: ContactState, timeline: Timeline, desk: Desk, work: Work) -
     if not state.woken_us or state.name in work.woken:
         return found
     header = desk.homes[work.partition].headers.get(state.name)
-    known = {clock.target for clock in header.running if clock.state != "ok"} if header else set()
-    fresh = {(c.target, c.cycle) for c in found.clocks if c.stage in _LATE and c.target not in known}
+    late = [clock for clock in found.clocks if clock.stage in _LATE]
+    known = {clock.target for clock in header.running if clock.state != "ok"} if header and late else set()
+    fresh = {(clock.target, clock.cycle) for clock in late if clock.target not in known}
     if not fresh:
         return found
     calm = reading.assessment(0).clocks
@@ -143,25 +156,25 @@ def _decide_contact(one: Judged, done: Container[str], desk: Desk, work: Work) -
     elif state.name in done:
         work.contacts[state.name.encode()] = None  # a copy has nothing to go on with
         return
-    value = encode_contact(state, wake_us, clocks)
-    if value != work.before.get(state.name):
-        work.contacts[state.name.encode()] = value
+    name, header = state.name, header_of(state, wake_us, clocks)
+    value = encode_under(header, state)
+    if value != work.before.get(name):
+        work.contacts[name.encode()] = value
+        work.headers[name] = header
 
 
 def _publish_changes(state: ContactState, timeline: Timeline, assessed: Assessment, desk: Desk, work: Work) -> None:
     if _count_unkept(state, desk, work):
         return
-    url = url_of(timeline)
-    customer = state.contact.customer_id
-    keys = set()
+    url, customer, published = url_of(timeline), state.contact.customer_id, state.published
     for clock in assessed.clocks:
         key, says = f"{clock.target}:{clock.cycle}", clock_digest(clock, customer, url)
-        keys.add(key)
-        last = state.published.get(key)
+        last = published.get(key)
         if last is None or last.digest != says:
             _publish(key, outcome_content(clock, customer, url), says, state, desk, work)
-    if len(state.published) > len(keys):
-        _publish_gone(state.published.keys() - keys, state, desk, work)
+    if len(published) > len(assessed.clocks):
+        keys = {f"{clock.target}:{clock.cycle}" for clock in assessed.clocks}
+        _publish_gone(published.keys() - keys, state, desk, work)
 
 
 def _count_unkept(state: ContactState, desk: Desk, work: Work) -> bool:
@@ -186,17 +199,16 @@ def _count_unkept(state: ContactState, desk: Desk, work: Work) -> bool:
 def _publish(key: str, content: Content, says: str, state: ContactState, desk: Desk, work: Work) -> None:
     last = state.published.get(key)
     revision = last.revision + 1 if last else 1
-    ended = content["ended_at"] is not None
-    state.published[key] = Published(revision, says, content["verdict"], ended)
-    record = {"outcome_id": content["outcome_id"], "revision": revision, **content}
-    work.outcomes.append(Record(key=content["customer_id"].encode(), value=orjson.dumps(record)))
-    if last is None or ended or content["verdict"] != "open":
+    ended, verdict = content["ended_at"] is not None, content["verdict"]
+    state.published[key] = Published(revision, says, verdict, ended)
+    work.outcomes.append(Record(content["customer_id"].encode(), numbered(content, revision)))
+    if last is None:
+        work.started[content["policy"], content["target"], content["channel"], content["tier"]] = content
+    if ended or verdict != "open":
         work.heard.append(lambda: _hear(content, last, desk))
 
 
 def _hear(content: Content, last: Published | None, desk: Desk) -> None:
-    if last is None:
-        desk.metrics.started(content)
     had_ended = last is not None and last.ended
     desk.metrics.outcome(content, last_verdict=last.verdict if last else None, had_ended=had_ended)
     closed = content["silently_closed"] and content["target"] in ("first_response", "next_response")
@@ -220,7 +232,7 @@ def _contents_before(name: str, desk: Desk, work: Work) -> Mapping[str, Content]
     if name not in work.before:
         return {}
     state = decode_contact(work.before[name])
-    names = {name} | (index.contacts_of.get(state.home, set()) if index.entangled(state.home) else set())
+    names = {name, *(index.names_of(state.home) if index.entangled(state.home) else ())}
     others = [decode_contact(value) for one in sorted(names) if (value := table.get(one.encode())) is not None]
     together = living(others, state.home)
     timeline = timelines({contact_id: one.contact for contact_id, one in together.items()})[state.contact.contact_id]

@@ -85,7 +85,7 @@ class Desk:
         work.heard.append(lambda: self.metrics.refused(str(refusal.reason)))
         self.refused_in_a_row += 1
         if self.refused_in_a_row > self.limits.refusals_in_a_row:
-            at = f"{place.batch.topic}/{place.batch.partition}/{place.batch.offsets[place.index]}"
+            at = f"{place.batch.topic}/{place.batch.partition}/{place.batch.offsets[place.row]}"
             raise RefusedInARowError(
                 f"{self.refused_in_a_row} records in a row were refused, the last as {refusal.reason} "
                 f"at {at}; nothing more is diverted until somebody has looked"

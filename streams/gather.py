@@ -11,15 +11,16 @@ from typing import Final
 
 from schemas.codec import decode
 from schemas.events import ID_CHARACTERS_MAX, ID_PATTERN, WAKE_UP, Event
+from schemas.glance import Glance, glance
 from schemas.refusals import Reason, Refusal
 from streams.desk import Desk
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US, to_us
 from streams.engine.journey import JOURNEYING
 from streams.engine.outcome import instant_text
-from streams.engine.timeline import Contact, Fact, customer_of, fact_of, in_order
+from streams.engine.timeline import Contact, Fact, customer_of, fact_of, glanced, in_order
 from streams.moving import MOVED, forward, hops_of, take_in
-from streams.seats import GIVE_WAY, SEAT, UNKNOWN, announce, give_way, seat_of, take_seat
+from streams.seats import GIVE_WAY, SEAT, UNKNOWN, announce, give_way, seat_of, take_seats
 from streams.state import ContactState, fact_bytes, too_large
 from streams.transport import RECORD_BYTES_MAX
 from streams.waking import SOURCE, SOURCE_OF_JOURNEYS
@@ -32,12 +33,20 @@ FORWARDED_BYTES_MAX: Final = RECORD_BYTES_MAX - 1_024  # sent on, it carries a h
 
 def gather(place: Place, desk: Desk, work: Work) -> None:
     """Take one record in. Raises RefusedInARowError where it is one refusal too many."""
-    value = place.batch.values[place.index]
-    for header, take in _OURS.items():
-        if place.batch.headers[place.index] and place.header(header) is not None:
-            _gather_ours(header, take, place, desk, work)
-            return
-    event = _bounded(place) or decode(value, place.batch.headers[place.index])
+    batch, index = place
+    value, headers = batch.values[index], batch.headers[index]
+    if headers:
+        for header, take in _OURS.items():
+            if place.header(header) is not None:
+                _gather_ours(header, take, place, desk, work)
+                return
+    elif (seen := glance(value)) is not None and _bounded(place) is None:
+        if seen.type != WAKE_UP:
+            _gather_fact(glanced(seen), seen.subject, place, desk, work)
+        else:
+            _gather_wake_up(seen, place, desk, work)
+        return
+    event = _bounded(place) or decode(value, headers)
     if isinstance(event, Refusal):
         work.events["", "refused"] += 1
         desk.refuse(place, event, work)
@@ -47,7 +56,7 @@ def gather(place: Place, desk: Desk, work: Work) -> None:
         _gather_wake_up(event, place, desk, work)
 
 
-def _gather_wake_up(event: Event, place: Place, desk: Desk, work: Work) -> None:
+def _gather_wake_up(event: Event | Glance, place: Place, desk: Desk, work: Work) -> None:
     now_us = to_us(event.time)
     detail = f"found type {WAKE_UP}, which is internal"
     refusal: Refusal | None = Refusal(reason=Reason.RESERVED_TYPE, detail=detail, field="type")
@@ -66,14 +75,14 @@ def _gather_wake_up(event: Event, place: Place, desk: Desk, work: Work) -> None:
 
 
 # What homes tell each other.
-_OURS: Final = {MOVED: take_in, SEAT: take_seat, GIVE_WAY: give_way}
+_OURS: Final = {MOVED: take_in, SEAT: take_seats, GIVE_WAY: give_way}
 
 
 def _gather_ours(
     header: str, take: Callable[[bytes | None, Desk, Work], None], place: Place, desk: Desk, work: Work
 ) -> None:
     try:
-        take(place.batch.values[place.index], desk, work)
+        take(place.batch.values[place.row], desk, work)
     except (ValueError, KeyError, TypeError, IndexError):
         detail = f"found header {header}, which is ours, on a record that does not say what it promises"
         work.events["", "refused"] += 1
@@ -82,9 +91,10 @@ def _gather_ours(
 
 def _bounded(place: Place) -> Refusal | None:
     """Whatever is taken must fit into records of ours, with key and headers."""
-    batch, index = place.batch, place.index
+    batch, index = place
     size_bytes = len(batch.values[index] or b"") + len(batch.keys[index] or b"")
-    size_bytes += sum(len(name) + len(content) for name, content in batch.headers[index])
+    if headers := batch.headers[index]:
+        size_bytes += sum(len(name) + len(content) for name, content in headers)
     if size_bytes <= FORWARDED_BYTES_MAX:
         return None
     detail = f"found {size_bytes} bytes with key and headers, wanted at most {FORWARDED_BYTES_MAX}"
@@ -173,7 +183,7 @@ def _add(item: Fact, state: ContactState, desk: Desk) -> Refusal | None:
 def _customer(item: Fact, place: Place, desk: Desk) -> str | None:
     """The customer that a fact names (C19), else the one that the record's key is."""
     customer = customer_of([item], desk.customers.directory)
-    key = place.batch.keys[place.index]
+    key = place.batch.keys[place.row]
     if customer is not None or not key:
         return customer
     name = key.decode(errors="replace")

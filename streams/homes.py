@@ -6,7 +6,7 @@ Everything here is rebuilt from the tables when a partition is ready, and droppe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streams.due import JOURNEYS_OF, DueIndex
@@ -20,7 +20,7 @@ class Home:
     """The index of one partition."""
 
     headers: dict[str, Header] = field(default_factory=dict)
-    contacts_of: dict[str, set[str]] = field(default_factory=dict)
+    contacts_of: dict[str, str | set[str]] = field(default_factory=dict)  # most customers have one
     due: DueIndex = field(default_factory=DueIndex)
     seats: deque[tuple[int, bytes]] = field(default_factory=deque)  # since when, whose; the oldest first
     judged_by_others: set[str] | None = None  # by another configuration, and not looked at since; None: all is known
@@ -29,16 +29,29 @@ class Home:
         """Take note of a contact as it is now; None: it is gone."""
         before = self.headers.get(contact_id)
         if before is not None and (header is None or header.home != before.home):
-            others = self.contacts_of[before.home]
-            others.discard(contact_id)
-            if not others:
-                del self.contacts_of[before.home]
+            self._take_away(contact_id, before.home)
         self.due.put(contact_id, header.wake_us if header else None)
         if header is None:
             self.headers.pop(contact_id, None)
             return
         self.headers[contact_id] = header
-        self.contacts_of.setdefault(header.home, set()).add(contact_id)
+        known = self.contacts_of.setdefault(header.home, contact_id)
+        if isinstance(known, set):
+            known.add(contact_id)
+        elif known != contact_id:
+            self.contacts_of[header.home] = {known, contact_id}
+
+    def _take_away(self, contact_id: str, customer_id: str) -> None:
+        known = self.contacts_of[customer_id]
+        if isinstance(known, set):
+            known.discard(contact_id)
+        if not known or known == contact_id:
+            del self.contacts_of[customer_id]
+
+    def names_of(self, customer_id: str) -> Collection[str]:
+        """The contacts that live in the home of a customer."""
+        known = self.contacts_of.get(customer_id, ())
+        return (known,) if isinstance(known, str) else known
 
     def put_journeys(self, customer_id: str, wake_us: int | None) -> None:
         """Take note of when a customer's journeys must be looked at."""
@@ -46,11 +59,11 @@ class Home:
 
     def entangled(self, customer_id: str) -> bool:
         """Whether merges or links tie contacts of this customer to others."""
-        return any(self.headers[name].entangled for name in self.contacts_of.get(customer_id, ()))
+        return any(self.headers[name].entangled for name in self.names_of(customer_id))
 
     def running(self, customer_id: str) -> bool:
         """Whether a clock of this customer's contacts runs."""
-        return any(self.headers[name].running for name in self.contacts_of.get(customer_id, ()))
+        return any(self.headers[name].kinds for name in self.names_of(customer_id))
 
     def look_again(self, names: Iterable[str], now_us: int) -> None:
         """Have contacts or journeys looked at at once; copies belong to the contact's own home. A timer that

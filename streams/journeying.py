@@ -9,13 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-import orjson
-
 from streams.desk import Desk
 from streams.engine.calendar import NeverOpens, to_us
 from streams.engine.clocks import Tier
 from streams.engine.journey import journeys_of, trace
-from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content
+from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content, numbered
 from streams.engine.timeline import ties, timelines
 from streams.state import JourneyState, decode_journeys, encode_journeys
 from streams.traces import Traced, traced_of
@@ -124,7 +122,7 @@ def _is_tied(customer: str, touched: set[str], desk: Desk, work: Work) -> bool:
 def _traced(customer: str, touched: set[str], desk: Desk, work: Work) -> list[Traced]:
     """What each contact of a customer means for their journeys; tied ones are looked at together."""
     index, table = desk.homes[work.partition], desk.contacts.partition(work.partition)
-    names = sorted(index.contacts_of.get(customer, set()) | touched)
+    names = sorted(touched.union(index.names_of(customer)))
     current = desk.customers.tier(customer)
     tiers = [current] if current else []
     if _is_tied(customer, touched, desk, work):
@@ -133,7 +131,7 @@ def _traced(customer: str, touched: set[str], desk: Desk, work: Work) -> list[Tr
     for name in names:
         state, value = work.states.get(name), table.get(name.encode())
         if state is not None:
-            found.append(traced_of(state, customer, tiers))
+            found.append(traced_of(state, customer, tiers, work.timelines.get(name)))
         elif value is not None:
             found.append(desk.traces.of_value(name, value, customer, tiers))
     return [traced for traced in found if traced is not None]
@@ -176,5 +174,4 @@ def _publish_gone(
 
 
 def _write(content: Content, revision: int, work: Work) -> None:
-    record = {"journey_id": content["journey_id"], "revision": revision, **content}
-    work.journeys.append(Record(key=content["customer_id"].encode(), value=orjson.dumps(record)))
+    work.journeys.append(Record(content["customer_id"].encode(), numbered(content, revision)))

@@ -8,16 +8,18 @@ contact has then follows from all of its facts (C19).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import orjson
 
 from streams.desk import Desk
 from streams.transport import Record
-from streams.work import Work
+from streams.work import Seat, Work
 
-SEAT: Final = "heardback.seat"
+SEAT: Final = "heardback.seats"
 GIVE_WAY: Final = "heardback.give_way"
+SEATS_IN_A_RECORD: Final = 200  # ids of the greatest length make 820 KB of them
 UNKNOWN: Final = "contact:"  # before a contact's id: the customer of one that names nobody
 
 
@@ -34,14 +36,31 @@ def announce(contact_id: str, customer: str, at_us: int, desk: Desk, work: Work)
     if partition == work.partition:
         _sit(contact_id, customer, at_us, desk, work)
         return
-    value = orjson.dumps([contact_id, customer, at_us])
-    work.forwarded[partition].append(Record(key=contact_id.encode(), value=value, headers=[(SEAT, b"1")]))
+    work.announced[partition].append((contact_id, customer, at_us))
 
 
-def take_seat(value: bytes | None, desk: Desk, work: Work) -> None:
-    """A home says that it took a contact in. Raises ValueError, TypeError where the record says nothing of it."""
-    contact_id, customer, at_us = orjson.loads(value or b"null")
-    _sit(contact_id, customer, at_us, desk, work)
+def announcements(work: Work) -> dict[int, list[Record]]:
+    """What a batch announces, by partition: many contacts in one record, for most contacts are announced."""
+    return {
+        partition: [Record(some[0][0].encode(), orjson.dumps(some), [(SEAT, b"1")]) for some in _together(announced)]
+        for partition, announced in work.announced.items()
+    }
+
+
+def _together(announced: Sequence[Seat]) -> Iterator[Sequence[Seat]]:
+    return (announced[first : first + SEATS_IN_A_RECORD] for first in range(0, len(announced), SEATS_IN_A_RECORD))
+
+
+def take_seats(value: bytes | None, desk: Desk, work: Work) -> None:
+    """A home says which contacts it took in. Raises ValueError, TypeError where the record says nothing of it."""
+    for contact_id, customer, at_us in [_seat(*said) for said in orjson.loads(value or b"null")]:
+        _sit(contact_id, customer, at_us, desk, work)
+
+
+def _seat(contact_id: str, customer: str, at_us: int) -> Seat:
+    if not (isinstance(contact_id, str) and isinstance(customer, str) and isinstance(at_us, int)):
+        raise TypeError("found a seat that names no contact, no customer or no instant")
+    return contact_id, customer, at_us
 
 
 def _sit(contact_id: str, customer: str, at_us: int, desk: Desk, work: Work) -> None:

@@ -7,7 +7,7 @@ to `streams.engine`, when it is written to `streams.track`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
@@ -109,14 +109,21 @@ def too_large(bytes_max: int) -> Refusal:
     return Refusal(reason=Reason.CONTACT_TOO_LARGE, detail=f"the contact would exceed {bytes_max} bytes of facts")
 
 
+def header_of(state: ContactState, wake_us: int | None, clocks: Iterable[Clock]) -> Header:
+    """What the index will know of a contact with these clocks."""
+    running = [running_of(clock) for clock in clocks if clock.ended_us is None]
+    return _header(state.home, wake_us, ties(state.contact.facts), running)
+
+
 def encode_contact(state: ContactState, wake_us: int | None, clocks: Iterable[Clock]) -> bytes:
     """The value of table `contacts`."""
-    entangled = ties(state.contact.facts)
-    running = [
-        [now.target, now.state, now.tier, now.since_us, now.channel, now.due_us]
-        for now in (running_of(clock) for clock in clocks if clock.ended_us is None)
-    ]
-    return orjson.dumps([state.home, wake_us, entangled, running]) + b"\n" + encode_body(state)
+    return encode_under(header_of(state, wake_us, clocks), state)
+
+
+def encode_under(header: Header, state: ContactState) -> bytes:
+    """The same, with a header that is known already."""
+    running = [[*now[:3], now.since_us, now.channel, now.due_us] for now in header.running]
+    return orjson.dumps([header.home, header.wake_us, header.entangled, running]) + b"\n" + encode_body(state)
 
 
 def postponed(value: bytes, wake_us: int) -> bytes:
@@ -148,9 +155,19 @@ def encode_body(state: ContactState) -> bytes:
 def decode_header(value: bytes) -> Header:
     """What the index needs of a value of table `contacts`."""
     home, wake_us, entangled, running = orjson.loads(value[: value.index(b"\n")])
-    since = tuple(clock[3] for clock in running)
-    due = tuple(clock[5] if len(clock) > 5 else None for clock in running)  # None, other: written before they were kept
-    kinds = _kinds(tuple((*clock[:3], clock[4] if len(clock) > 4 else OTHER_CHANNEL) for clock in running))
+    return _header(home, wake_us, entangled, [_running(*clock) for clock in running])
+
+
+def _running(
+    target: str, state: State, tier: str | None, since_us: int, channel: str = OTHER_CHANNEL, due_us: int | None = None
+) -> Running:
+    """As it was written; what is absent was written before it was kept."""
+    return Running(target, state, tier, channel, since_us, due_us)
+
+
+def _header(home: str, wake_us: int | None, entangled: bool, running: Sequence[Running]) -> Header:
+    kinds = _kinds(tuple([clock[:4] for clock in running]))
+    since, due = tuple([clock.since_us for clock in running]), tuple([clock.due_us for clock in running])
     return Header(home, wake_us, entangled, kinds, _one_or_each(since), _one_or_each(due))
 
 

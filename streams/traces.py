@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from streams.engine.clocks import Tier
 from streams.engine.journey import Trace, trace
-from streams.engine.timeline import timelines
+from streams.engine.timeline import Timeline, alone
 from streams.state import ContactState, decode_contact
 
 REMEMBERED_MAX: Final = 50_000
@@ -44,13 +44,12 @@ class Traces:
         return traced
 
 
-def traced_of(state: ContactState, home: str, tiers: Sequence[Tier]) -> Traced | None:
+def traced_of(state: ContactState, home: str, tiers: Sequence[Tier], timeline: Timeline | None = None) -> Traced | None:
     """The trace of a contact by itself, by the tiers it knows, else by `tiers`; None where it does not live in
-    `home`."""
+    `home`. `timeline` where it is known already."""
     if state.moved_to is not None or state.home != home:
         return None
     contact = state.contact
-    timeline = timelines({contact.contact_id: contact})[contact.contact_id]
     forgotten_us = contact.carried.until_us if contact.carried else 0
     last_us = contact.facts[-1].at_us if contact.facts else 0
-    return Traced(trace(timeline, state.tiers or tiers), forgotten_us, last_us)
+    return Traced(trace(timeline or alone(contact), state.tiers or tiers), forgotten_us, last_us)

@@ -24,7 +24,7 @@ from streams.gather import gather
 from streams.homes import Home, Homes, home_from_tables
 from streams.metrics import Metrics
 from streams.reassessing import JUDGED_BY, judge_anew, version_of
-from streams.seats import seat_at_us
+from streams.seats import announcements, seat_at_us
 from streams.state import decode_contact, decode_header, journeys_wake
 from streams.transport import Batch, Pace, Record, Runtime
 from streams.unkept import unkept
@@ -35,6 +35,7 @@ __all__ = ["RefusedInARowError", "Track"]
 
 WAKE_UPS_AT_ONCE: Final = 5_000
 SEATS_AT_ONCE: Final = 1_000
+LOOKS_UP_AFTER: Final = 50  # records, before the clock is asked whether others wait
 
 
 def _nothing(_: str) -> None:
@@ -105,7 +106,7 @@ class Track:
             header = home.headers.get(contact_id)
             if header is not None:
                 table = self.desk.contacts.partition(partition)
-                names = home.contacts_of.get(header.home, ())
+                names = home.names_of(header.home)
                 found = [decode_contact(table[name.encode()]) for name in names]
                 living = {state.contact.contact_id: state.contact for state in found if state.moved_to is None}
                 if contact_id in living:
@@ -148,8 +149,7 @@ class Track:
 
     def _look_again(self, home: Home, customers: Iterable[str]) -> None:
         for customer in customers:
-            names = home.contacts_of.get(customer, ())
-            home.look_again([*names, JOURNEYS_OF + customer], to_us(self._now()))
+            home.look_again([*home.names_of(customer), JOURNEYS_OF + customer], to_us(self._now()))
 
     async def _send_to(self, partition: int, records: Sequence[Record]) -> None:
         fence = self._runtime.fence(partition)
@@ -164,7 +164,8 @@ class Track:
         pace, version = Pace(), self.desk.customers.version
         for index in range(len(batch)):
             gather(Place(batch, index), self.desk, work)
-            await pace()
+            if not index % LOOKS_UP_AFTER:
+                await pace()
         await decide(self.desk, work, pace)
         self._forget_seats(work, max(batch.timestamps_ms, default=0) * 1_000)
         self._note_judged(work)
@@ -197,12 +198,16 @@ class Track:
         self._index(work)
         for (kind, result), count in work.events.items():
             self.desk.metrics.event(kind, result, count)
+        for content in work.started.values():
+            self.desk.metrics.started(content)
         for hear in work.heard:
             hear()
 
     def _steps(self, work: Work) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         here, fence = work.partition, work.fence
         marked = self.desk.unkept[here].marked
+        for partition, records in announcements(work).items():
+            work.forwarded[partition][:0] = records  # before what is sent on, which may ask whose a contact is
 
         def sent(topic: str, records: Mapping[int, Sequence[Record]]) -> Callable[[], Awaitable[None]]:
             return lambda: self._runtime.send(topic, records, fence=fence)
@@ -228,7 +233,8 @@ class Track:
             home.judged_by_others = None
         home.seats.extend((seat_at_us(value), key) for key, value in work.seats.items() if value is not None)
         for key, value in work.contacts.items():
-            home.put(key.decode(), None if value is None else decode_header(value))
+            name = key.decode()
+            home.put(name, None if value is None else work.headers.get(name) or decode_header(value))
         for name in work.touched:
             header = home.headers.get(name)
             if header is not None:

@@ -10,7 +10,7 @@ acknowledged end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -48,7 +48,7 @@ class Unkept:
     def marked(self, records: Sequence[Record], end: int) -> Sequence[Record]:
         """The records of a batch that ends at `end`, the first of them marked."""
         self.reach = max(self.reach, end)
-        return [replace(records[0], headers=[(REACH, str(self.reach).encode())]), *records[1:]]
+        return [records[0]._replace(headers=[(REACH, str(self.reach).encode())]), *records[1:]]
 
 
 class _Found(NamedTuple):

@@ -8,7 +8,7 @@ Business time is asked of `streams.engine.calendar`; publishing is not decided h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 from schemas.policies import TARGETS, Span, TargetName
@@ -89,9 +89,9 @@ class Running:
     span: Span | None
     stuck: bool = False
     base_due_us: int | None = None
-    pauses: list[tuple[int, int]] = field(default_factory=list)
+    pauses: tuple[tuple[int, int], ...] = ()
     paused_us: int | None = None
-    taken_back: list[tuple[int, int]] = field(default_factory=list)
+    taken_back: tuple[tuple[int, int], ...] = ()
     ended_us: int | None = None
     ended_by: str = ""
     agent_id: str | None = None
@@ -111,6 +111,14 @@ def attributes_at(timeline: Timeline, tiers: Sequence[Tier], at_us: int) -> Attr
             keys = [key for key in _ATTRIBUTES if item.data.get(key) and not (item.at_us < opened_us and key in names)]
             attributes = attributes._replace(**{key: item.data[key] for key in keys})
     return attributes
+
+
+def attributes_never_change(timeline: Timeline, tiers: Sequence[Tier]) -> bool:
+    """Whether `attributes_at` is the same at any instant, as it mostly is."""
+    if len(tiers) > 1:
+        return False
+    changing = [f.data for f in timeline.facts if f.type in (facts.UPDATED, facts.ASSIGNED)]
+    return all(data.keys().isdisjoint(_ATTRIBUTES) for data in changing)
 
 
 def assess(
@@ -180,16 +188,17 @@ class Reading:
     def _all_facts(self) -> Sequence[Fact]:
         """The timeline's facts with the changes of attributes, a queue's by assignment included, at their
         place among the attributes (C21)."""
+        own = self.timeline.facts
         changes = [
-            facts.fact(t.since_us, "", "", facts.CUSTOMER_CHANGED, {"tier": t.tier, "kind": t.kind})
-            for t in self.changes
-        ]
-        changes += [
             facts.fact(f.at_us, f.source, f.id, facts.UPDATED, {"queue": f.data["queue"]})
-            for f in self.timeline.facts
+            for f in own
             if f.type == facts.ASSIGNED and f.data.get("queue") is not None
         ]
-        return facts.in_order([*self.timeline.facts, *changes]) if changes else self.timeline.facts
+        for tier in self.changes:
+            changes.append(
+                facts.fact(tier.since_us, "", "", facts.CUSTOMER_CHANGED, {"tier": tier.tier, "kind": tier.kind})
+            )
+        return facts.in_order([*own, *changes]) if changes else own
 
     # -- what happened -------------------------------------------------------------------------------
 
@@ -239,7 +248,7 @@ class Reading:
         if bounced_us is not None:
             for target in ANSWERABLE:
                 if target in self.running:
-                    self.running[target].taken_back.append((item.at_us, bounced_us))
+                    self.running[target].taken_back += ((item.at_us, bounced_us),)
             return
         agent_id = item.data.get("agent_id")
         for target in ANSWERABLE:
@@ -352,7 +361,7 @@ class Reading:
         if clock is None:
             return
         if clock.paused_us is not None:
-            clock.pauses.append((clock.paused_us, at_us))
+            clock.pauses += ((clock.paused_us, at_us),)
             clock.paused_us = None
         clock.ended_us, clock.ended_by, clock.agent_id = at_us, ended_by, agent_id
 
@@ -363,7 +372,7 @@ class Reading:
         for target in PAUSABLE:
             clock = self.running.get(target)
             if clock is not None and clock.paused_us is not None:
-                clock.pauses.append((clock.paused_us, at_us))
+                clock.pauses += ((clock.paused_us, at_us),)
                 clock.paused_us = None
 
     # -- what it comes to ----------------------------------------------------------------------------
@@ -393,7 +402,7 @@ class Reading:
         if end is not None and ended_us is None:
             ended_us = end.at_us
             if running.paused_us is not None:
-                running.pauses.append((running.paused_us, ended_us))
+                running.pauses += ((running.paused_us, ended_us),)
                 running.paused_us = None
         due_us = _due(running)
         until_us = max(now_us, running.start_us) if ended_us is None else ended_us
@@ -601,7 +610,7 @@ def escalations(running: Running, policy: Policy, policies: Policies, due_us: in
             steps.append((step, due_us + escalation.after_us))
             continue
         later = Running(running.target, 0, due_us, running.attributes, None, None)
-        later.pauses = [pause for pause in running.pauses if pause[0] >= due_us]
+        later.pauses = tuple([pause for pause in running.pauses if pause[0] >= due_us])
         later.paused_us = running.paused_us
         reached_us = _after_pauses(later, policy.calendar, policy.calendar.due(due_us, escalation.after_us))
         if reached_us is not None:
@@ -611,7 +620,7 @@ def escalations(running: Running, policy: Policy, policies: Policies, due_us: in
 
 def _all_pauses(running: Running) -> tuple[tuple[int, int | None], ...]:
     if running.paused_us is None:
-        return tuple(running.pauses)
+        return running.pauses
     return (*running.pauses, (running.paused_us, None))
 
 

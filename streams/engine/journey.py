@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import Tier, attributes_at
+from streams.engine.clocks import Tier, attributes_at, attributes_never_change
 from streams.engine.policy import Attributes, Policies, Policy
 from streams.engine.timeline import Timeline
 
 # What shows that somebody of ours has a form: then it did not land where nobody will answer it.
 TOUCHES: Final = frozenset({facts.ACKNOWLEDGED, facts.ASSIGNED, facts.SENT})
+
+_DOORS: Final = frozenset({facts.OPENED, facts.RECEIVED})
 
 # What may change a journey: attempts, answers, what a policy is picked by, and what shows that somebody has a form.
 JOURNEYING: Final = TOUCHES | {
@@ -112,15 +114,15 @@ def trace(timeline: Timeline, tiers: Sequence[Tier]) -> Trace:
     on elsewhere."""
     if timeline.merged_into is not None:
         return Trace(timeline.contact_id, (), (), (), False, None, None, frozenset())
-    door = next((f for f in timeline.facts if f.type in (facts.OPENED, facts.RECEIVED)), None)
-    opened = next((f for f in timeline.facts if f.type == facts.OPENED), None)
+    doors = [f for f in timeline.facts if f.type in _DOORS]
+    door, opened = doors[0] if doors else None, next((f for f in doors if f.type == facts.OPENED), None)
     source_ref = opened.data.get("source_ref") if opened else None
-    links = frozenset(f.data["contact_id"] for f in timeline.facts if f.type == facts.LINKED)
+    links = frozenset([f.data["contact_id"] for f in timeline.facts if f.type == facts.LINKED])
     return Trace(
         contact_id=timeline.contact_id,
         tries=tuple(_tries(timeline, tiers)),
         answers=tuple(_answers(timeline)),
-        touched=tuple(f.at_us for f in timeline.facts if f.type in TOUCHES and not f.data.get("automated")),
+        touched=tuple([f.at_us for f in timeline.facts if f.type in TOUCHES and not f.data.get("automated")]),
         taken_up=timeline.joined or bool(links),
         door=(door.at_us, door.data.get("channel")) if door else None,
         form=(opened.at_us, source_ref) if opened and source_ref else None,
@@ -167,11 +169,12 @@ def _tries(timeline: Timeline, tiers: Sequence[Tier]) -> Iterator[_Try]:
     if timeline.end is not None:
         return  # spam, tests and duplicates were never owed an answer (C17)
     url = timeline.opened.data.get("url") if timeline.opened else None
+    lasting = attributes_at(timeline, tiers, 0) if attributes_never_change(timeline, tiers) else None
     for item in timeline.facts:
         bounced = facts.is_inbound_bounce(item) and item.data.get("permanent", True)
         if not bounced and not item.is_customer_message:
             continue
-        attributes = attributes_at(timeline, tiers, item.at_us)
+        attributes = lasting or attributes_at(timeline, tiers, item.at_us)
         if bounced:
             attributes = attributes._replace(channel="email")
         yield _Try(*item[:4], timeline.contact_id, attributes.channel, bounced, attributes, url)

@@ -18,7 +18,7 @@ from streams.engine.clocks import Clock
 from streams.engine.journey import Journey
 
 _SECOND_US: Final = 1_000_000
-_DAY_SECONDS: Final = 86_400
+_DAY_MINUTES: Final = 1_440
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _ALERTING: Final = ("at_risk", "overdue", "escalated")
 # Fields that move with `now` while a clock runs: they are no change worth a revision.
@@ -36,19 +36,19 @@ class Published(NamedTuple):
     ended: bool = False
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def instant_text(instant_us: int) -> str:
     """`2026-11-21T10:00:00Z`, with six decimals only where they are not zero."""
     seconds, micros = divmod(instant_us, _SECOND_US)
-    days, second = divmod(seconds, _DAY_SECONDS)
-    minute, second = divmod(second, 60)
-    text = f"{_day_text(days)}T{minute // 60:02}:{minute % 60:02}:{second:02}"
+    minutes, second = divmod(seconds, 60)
+    text = f"{_minute_text(minutes)}:{second:02}"
     return f"{text}.{micros:06}Z" if micros else f"{text}Z"
 
 
-@lru_cache(maxsize=4_096)
-def _day_text(days: int) -> str:
-    return (_EPOCH_DAY + timedelta(days=days)).isoformat()
+@lru_cache(maxsize=65_536)
+def _minute_text(minutes: int) -> str:
+    days, minute = divmod(minutes, _DAY_MINUTES)
+    return f"{(_EPOCH_DAY + timedelta(days=days)).isoformat()}T{minute // 60:02}:{minute % 60:02}"
 
 
 def _text_or_none(instant_us: int | None) -> str | None:
@@ -94,42 +94,45 @@ def _pauses_told(clock: Clock) -> list[tuple[int, int]]:
 
 def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> Content:
     """The outcome of a clock as in CONTRACT.md section 5, without its revision."""
-    attributes = clock.attributes
+    policy, attributes = clock.policy, clock.attributes
+    calendar, contact_id, target, cycle = policy.calendar, clock.contact_id, clock.target, clock.cycle
+    due_us, ended_us, bounced_us = clock.due_us, clock.ended_us, clock.bounced_us
+    channel, priority, queue, tier, _ = attributes
     return {
-        "outcome_id": record_id(clock.contact_id, clock.target, str(clock.cycle)),
-        "contact_id": clock.contact_id,
+        "outcome_id": record_id(contact_id, target, str(cycle)),
+        "contact_id": contact_id,
         "customer_id": customer_id,
-        "target": clock.target,
-        "cycle": clock.cycle,
+        "target": target,
+        "cycle": cycle,
         "verdict": clock.verdict,
         "reason": clock.reason,
-        "policy": clock.policy.name,
-        "policy_version": clock.policy.version,
-        "calendar": clock.policy.calendar.name,
-        "calendar_version": clock.policy.calendar.version,
+        "policy": policy.name,
+        "policy_version": policy.version,
+        "calendar": calendar.name,
+        "calendar_version": calendar.version,
         "started_at": instant_text(clock.started_us),
-        "due_at": _text_or_none(clock.due_us),
-        "ended_at": _text_or_none(clock.ended_us),
+        "due_at": None if due_us is None else instant_text(due_us),
+        "ended_at": None if ended_us is None else instant_text(ended_us),
         "open_seconds": clock.open_us / _SECOND_US,
         "wall_seconds": clock.wall_us / _SECOND_US,
         "paused_seconds": clock.paused_us / _SECOND_US,
         "stage": clock.stage,
         "step": clock.step,
         "steps": [*clock.steps],
-        "channel": attributes.channel,
-        "tier": attributes.tier,
-        "queue": attributes.queue,
-        "priority": attributes.priority,
+        "channel": channel,
+        "tier": tier,
+        "queue": queue,
+        "priority": priority,
         "agent_id": clock.agent_id,
         "stage_at": instant_text(clock.stage_at_us),
         "alerts_from": _text_or_none(clock.alerts_from_us),
-        "bounced_at": _text_or_none(clock.bounced_us),
+        "bounced_at": None if bounced_us is None else instant_text(bounced_us),
         "silently_closed": clock.silently_closed,
         "settled_at": _text_or_none(clock.settled_us),
         "url": url,
         "promised": None if clock.span is None else str(clock.span),
         "alert_open_seconds": _alert_open_seconds(clock),
-        "bounced_open_seconds": None if clock.bounced_us is None else _open_by(clock, clock.bounced_us),
+        "bounced_open_seconds": None if bounced_us is None else _open_by(clock, bounced_us),
     }
 
 
@@ -196,7 +199,7 @@ def digest(content: Content) -> str:
 def clock_says(clock: Clock, customer_id: str, url: str | None) -> tuple[Any, ...]:
     """What the outcome of a clock says, apart from durations that still grow: the same question as `digest`,
     answered without writing the record."""
-    policy = clock.policy
+    policy, ended_us = clock.policy, clock.ended_us
     return (
         customer_id,
         clock.verdict,
@@ -205,8 +208,8 @@ def clock_says(clock: Clock, customer_id: str, url: str | None) -> tuple[Any, ..
         policy.calendar.version,
         clock.started_us,
         clock.due_us,
-        clock.ended_us,
-        0 if clock.ended_us is None else clock.paused_us,
+        ended_us,
+        0 if ended_us is None else clock.paused_us,
         clock.stage,
         clock.step,
         clock.stage_at_us,
@@ -224,6 +227,11 @@ def clock_says(clock: Clock, customer_id: str, url: str | None) -> tuple[Any, ..
 def clock_digest(clock: Clock, customer_id: str, url: str | None) -> str:
     """16 hex digits of `clock_says`."""
     return blake2b(orjson.dumps(clock_says(clock, customer_id, url)), digest_size=8).hexdigest()
+
+
+def numbered(content: Content, revision: int) -> bytes:
+    """The record of one revision: what `content` says, with its number."""
+    return b'{"revision":%d,' % revision + orjson.dumps(content)[1:]
 
 
 def superseded(content_id: str, last: Content) -> Content:

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from schemas.events import EVENT_DATA, Event
+from schemas.glance import Glance
 from streams.engine.calendar import to_us
 from streams.engine.identity import Directory, normalised
 
@@ -96,6 +97,12 @@ def fact_of(event: Event) -> Fact:
     defaults = _DEFAULTS[kind]
     data = {key: value for key, value in event.data.__dict__.items() if value != defaults[key]}
     return Fact(to_us(event.time), RANK[kind], event.source, event.id, kind, data)
+
+
+def glanced(event: Glance) -> Fact:
+    """The fact that an event states which was read the short way."""
+    kind = event.type
+    return Fact(to_us(event.time), RANK[kind], event.source, event.id, kind, event.data)
 
 
 def customer_of(facts: Iterable[Fact], directory: Directory) -> str | None:
@@ -199,7 +206,7 @@ def timelines(contacts: Mapping[str, Contact]) -> dict[str, Timeline]:
     """The timeline of every contact of one customer (or of several, where merges cross customers). A
     contact that was merged away is seen as it was until then: with the merges and links made before."""
     if not _entangled(contacts.values()):
-        return {contact_id: _alone(contact) for contact_id, contact in contacts.items()}
+        return {contact_id: alone(contact) for contact_id, contact in contacts.items()}
     merges = _Merges(contacts)
     found = _gathered_world(contacts, merges, None)
     for contact_id, (target, merge) in merges.into.items():
@@ -225,19 +232,20 @@ def _entangled(contacts: Iterable[Contact]) -> bool:
 
 def ties(facts: Iterable[Fact]) -> bool:
     """Whether merges or links among these facts tie their contact to others."""
-    kinds = {item.type for item in facts}
-    return MERGED in kinds or LINKED in kinds
+    return RANK[MERGED] in [item.rank for item in facts]  # which is that of links too, and of nothing else
 
 
-def _alone(contact: Contact) -> Timeline:
-    facts = once_each(contact.facts)
+def alone(contact: Contact) -> Timeline:
+    """The timeline of a contact that nothing ties to others: what `timelines` gives for it."""
+    own = contact.facts
+    facts, ranks = once_each(own), [item.rank for item in own]
     return Timeline(
         contact.contact_id,
         contact.customer_id,
         facts,
-        taken_back(facts),
-        _end_of(contact.facts, None),
-        _first_opened(contact.facts),
+        taken_back(facts) if RANK[BOUNCED] in ranks else {},
+        _end_of(own, None) if RANK[VOIDED] in ranks else None,
+        _first_opened(own) if RANK[OPENED] in ranks else None,
         carried=contact.carried,
     )
 
@@ -270,7 +278,9 @@ def once_each(facts: Sequence[Fact]) -> Sequence[Fact]:
 def _all_differ(facts: Sequence[Fact]) -> bool:
     """Whether at a glance no message and no opening can be there twice, as nearly always."""
     ids = [message_id for item in facts if (message_id := item.data.get("message_id")) is not None]
-    return len(set(ids)) == len(ids) and sum(item.type == OPENED for item in facts) <= 1
+    if len(ids) > 1 and len(set(ids)) < len(ids):
+        return False
+    return [item.type for item in facts].count(OPENED) <= 1
 
 
 def taken_back(facts: Sequence[Fact]) -> dict[tuple[str, str], int]:

@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -34,8 +34,7 @@ class Fence:
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """One record to be written. `timestamp_ms` is None for "now"; `partition` only matters to those who
     group records by it (`by_partition`): None means where the key belongs. `bytes_max` is raised for what
     others wrote and we must keep unchanged."""

@@ -16,7 +16,7 @@ from streams.transport.errors import RecordTooLarge, TransportError
 from streams.transport.kafka_writer import KafkaWriter, connected, stopped, translated
 from streams.transport.settings import TransportSettings
 
-FETCH_BYTES: Final = 2 * 1024 * 1024
+FETCH_BYTES: Final = 4 * 1024 * 1024
 FETCH_WAIT_MS: Final = 100
 """How long a broker holds a fetch without data. aiokafka has one fetch per node under way: this is also
 what a busy partition waits for when all others are idle."""
