@@ -10,7 +10,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import unquote, urlencode
 
@@ -19,16 +19,19 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from schemas.events import ID_CHARACTERS_MAX
+from streams.gateway import watching
 from streams.gateway.access import Listen, host_checked, token_checked
 from streams.gateway.acknowledging import ACKNOWLEDGE, ALERTS, PAGERDUTY, AcknowledgeRoutes
 from streams.gateway.assets import PREFIX
-from streams.gateway.board import CHANGES, CUSTOMERS, BoardPages
+from streams.gateway.board import CUSTOMERS, BoardPages
 from streams.gateway.intake import RETRY_AFTER_SECONDS, Intake
 from streams.gateway.login import Login
 from streams.gateway.pages import CONTENT_SECURITY_POLICY, Pages, answer, json_answer, wants_json
 from streams.gateway.reports import Reports
 from streams.gateway.runbooks import Runbooks
 from streams.gateway.service import Gateway
+from streams.gateway.view import Views
+from streams.gateway.watching import Watching
 from streams.transport import TransportError
 
 LISTEN: Final = web.AppKey("listen", Listen)
@@ -41,7 +44,11 @@ def create_http(
     gateway: Gateway, listen: Listen, *, monotonic: Callable[[], float] = time.monotonic
 ) -> web.Application:
     """The application, to be served by `server.Server`. Starts nothing."""
-    pages = Pages(with_token=listen.token is not None, silences_url=gateway.silences_url)
+    pages = Pages(
+        with_token=listen.token is not None,
+        silences_url=gateway.silences_url,
+        last_week=(lambda: f"{gateway.now() - timedelta(days=7):%G-W%V}") if gateway.report is not None else None,
+    )
     routes = _Routes(gateway, pages)
     login = Login(listen, pages)
     app = web.Application(
@@ -52,11 +59,12 @@ def create_http(
     if gateway.board is None:
         app.router.add_get("/", routes.home)
     else:
-        board = BoardPages(gateway, gateway.board, pages)
+        views = Views(gateway, gateway.board, pages)
+        board, watched = BoardPages(gateway, gateway.board, pages, views), Watching(gateway, gateway.board, views)
         app.router.add_get("/", board.page)
-        app.router.add_get(CHANGES, board.changes)
+        app.router.add_get(watching.PATH, watched.changes)
         app.router.add_get(CUSTOMERS + "{customer_id:.+}", board.customer)
-        app.on_shutdown.append(board.close)
+        app.on_shutdown.append(watched.close)
     app.router.add_get(PREFIX + "{name}", pages.assets.answer)
     app.router.add_get("/login", login.form)
     app.router.add_post("/login", login.enter)

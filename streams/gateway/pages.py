@@ -6,7 +6,7 @@ shown is escaped. What a page says is not decided here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -31,9 +31,15 @@ _DAY: Final = 86_400
 
 class Pages:
     """The templates. `with_token`: whether somebody logs in, and so may log out. `silences_url`: the Alertmanager
-    where pages are silenced, which is not done here."""
+    where pages are silenced, which is not done here. `last_week` names the week of the latest whole report."""
 
-    def __init__(self, *, with_token: bool = False, silences_url: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        with_token: bool = False,
+        silences_url: str | None = None,
+        last_week: Callable[[], str] | None = None,
+    ) -> None:
         self.assets = Assets()
         self._templates = Environment(
             loader=PackageLoader("streams.gateway"),
@@ -50,6 +56,7 @@ class Pages:
             asset=self.assets.path,
             bar=bar_of,
             with_token=with_token,
+            last_week=last_week,
             silences=f"{silences_url}/#/silences" if silences_url else None,
         )
 

@@ -25,7 +25,7 @@ from schemas.topics import ALERTS, JOURNEYS, OUTCOMES, POLICIES, TOPICS, Topic
 from streams.board import Board
 from streams.customers import Customers
 from streams.gateway import Gateway, Listen, Liveness, Readiness, Server, create_http
-from streams.gateway.board import PAGE_ROWS
+from streams.gateway.view import PAGE_ROWS
 from streams.promises import in_force_record, records_of
 from streams.transport import LogClient, Record, TransportSettings, by_partition, open_log, topic_specs
 from tests.bench.truth import WrongError

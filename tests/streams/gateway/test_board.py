@@ -18,9 +18,9 @@ import pytest
 from schemas.customers import Customer
 from schemas.topics import ALERTS, JOURNEYS, OUTCOMES
 from streams.gateway import Listen, Readiness
-from streams.gateway.board import PAGE_ROWS
 from streams.gateway.login import COOKIE, SESSION_SECONDS, Login
 from streams.gateway.pages import Pages
+from streams.gateway.view import PAGE_ROWS
 from streams.transport import open_log
 from tests.streams.board.records import alert, answered, at, attempt, journey, outcome
 from tests.streams.board.test_live import Topics
