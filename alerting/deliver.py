@@ -39,6 +39,9 @@ GATHER_SECONDS: Final = 1.0
 REFUSALS_IN_A_ROW: Final = 5
 """After so many tries of which nothing was taken it is the receiver, whatever it answers."""
 
+OVERDUE_SECONDS_MAX: Final = 1.0
+"""What is owed for too long is looked for so often at most: there may be very much of it."""
+
 IDS_WRITTEN: Final = 200
 """So many alerts of a customer are named in a delivery."""
 
@@ -76,6 +79,7 @@ class Lane:
     _away_until: float = 0.0
     _gather_until: float = 0.0
     _told_at: float = float("-inf")
+    _overdue_at: float = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _posting: asyncio.Task[Sequence[Answer]] | None = None
     _posting_for: frozenset[int] = frozenset()
@@ -308,9 +312,12 @@ class Lane:
         details = {
             id(owed): answer.detail for owed, answer in zip(tried, answers, strict=True) if answer.result != "delivered"
         }
-        if not details:
+        clock = self._clock()
+        limits = [limit for limit in (self.gives_up_after_seconds, self.late_after_seconds) if limit is not None]
+        if not details or not limits or clock < self._overdue_at:
             return
-        clock, last, steps = self._clock(), next(reversed(details.values())), []
+        self._overdue_at = clock + min(OVERDUE_SECONDS_MAX, *(limit / 4 for limit in limits))
+        last, steps = next(reversed(details.values())), []
         for owed in [self._alerts[key] for key in self._due]:
             waited = clock - owed.since
             if self.gives_up_after_seconds is not None and waited > self.gives_up_after_seconds:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,16 +34,16 @@ class PublicOnly(aiohttp.ThreadedResolver):
 
 
 def connection(host: str, port: int, timeout_seconds: float, *, allow_private: bool | None) -> socket.socket:
-    """A connection to a host of the configuration (without `faults`), at an address that it may be at. Raises
-    OSError where there is none or nobody answers."""
+    """A connection to a host of the configuration (without `faults`), at an address that it may be at, within so
+    many seconds for all its addresses. Raises OSError where there is none or nobody answers."""
     named = not _in_numbers(host) and not is_local(host)
     found = [(info, str(info[4][0])) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     infos = public(found) if allow_private is not True and (named or allow_private is False) else [i for i, _ in found]
-    failure = OSError("no address")
+    until, failure = time.monotonic() + timeout_seconds, OSError("no address")
     for family, kind, protocol, _, address in infos:
         made = socket.socket(family, kind, protocol)
         try:
-            made.settimeout(timeout_seconds)
+            made.settimeout(max(0.1, until - time.monotonic()))
             made.connect(address)
         except OSError as error:
             made.close()

@@ -16,7 +16,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Final, Literal
 
-from alerting.posting import DELIVERED, Answer
+from alerting.posting import CONNECT_SECONDS, DELIVERED, Answer
 
 PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
 _AWAY: Final = 421
@@ -82,7 +82,8 @@ class Sending:
 
     def _connected(self) -> smtplib.SMTP:
         server = self._server
-        made = server.connect(server.host, server.port, server.timeout_seconds)
+        made = server.connect(server.host, server.port, min(CONNECT_SECONDS, server.timeout_seconds))
+        made.settimeout(server.timeout_seconds)
         try:
             if server.tls == "tls":
                 made = server.context.wrap_socket(made, server_hostname=server.host)
