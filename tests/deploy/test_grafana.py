@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models import dashboard as models
 
 from deploy.grafana.panels import BOARD_URL
 from deploy.grafana.written import FOLDER, written
@@ -20,6 +23,7 @@ GRAFANA = FOLDER.parent
 ROOT = Path(__file__).parents[2]
 # What a user's Grafana would put there.
 INTERPOLATED = {"$__rate_interval": "1m", "$__range": "24h", "$tier": ".*", "$policy": ".*"}
+register_default_plugins()  # else the model knows no kind of panel
 DASHBOARDS: dict[str, Mapping[str, Any]] = {name: json.loads(text) for name, text in written().items()}
 
 
@@ -45,6 +49,14 @@ def expressions(panel: Mapping[str, Any]) -> list[str]:
 def test_the_committed_files_are_what_the_code_makes() -> None:
     committed = {file.name: file.read_text(encoding="utf-8") for file in FOLDER.glob("*.json")}
     assert committed == written(), "run `python -m deploy.grafana` and commit what it writes"
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_what_is_written_is_a_dashboard_to_grafanas_own_model(name: str) -> None:
+    read = models.Dashboard.from_json(dict(DASHBOARDS[name]))
+    again = json.loads(json.dumps(read, cls=JSONEncoder))
+    assert [panel["title"] for panel in again["panels"]] == [panel["title"] for panel in DASHBOARDS[name]["panels"]]
+    assert again == DASHBOARDS[name]
 
 
 def test_there_are_the_four_dashboards_each_with_an_address_of_its_own() -> None:
