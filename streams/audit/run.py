@@ -88,7 +88,7 @@ async def audit(client: LogClient, asked: Asked) -> Audited:
 async def _look(
     client: LogClient, topics: Topics, at: Cut, wanted: Wanted, asked: Asked, promises: _Promises, customers: Customers
 ) -> Checks:
-    seen = await view(client, topics, at, wanted)
+    seen = await view(client, topics, at, wanted, customers.directory.owner_of)
     from_ = asked.alerts.from_
     terms = Terms(
         policies=promises.policies,

@@ -36,6 +36,7 @@ TRIED: Final = frozenset({"trying", "not_taken", "unknown", "late"})
 TOGETHER_MAX: Final = 200
 """A delivery names no more alerts than that."""
 
+OwnerOf = Callable[[str], str]
 Wanted = Callable[[str], bool]
 """Whether a contact is of this part of the audit."""
 
@@ -198,11 +199,12 @@ class View:
         return max(self.since_us.values(), default=0)
 
 
-async def view(client: LogClient, topics: Topics, at: Cut, wanted: Wanted) -> View:
-    """What the log says of the contacts that are `wanted`. Raises TransportError."""
+async def view(client: LogClient, topics: Topics, at: Cut, wanted: Wanted, owner_of: OwnerOf) -> View:
+    """What the log says of the contacts that are `wanted`; `owner_of` gives an identity's customer. Raises
+    TransportError."""
     found = View(at)
     async for batch, count in _until(client, topics.events, found):
-        _take_events(batch, count, found, wanted)
+        _take_events(batch, count, found, wanted, owner_of)
     async for batch, count in _until(client, topics.outcomes, found):
         _take_each(batch, count, found, lambda record: _take_outcome(record, found, wanted))
     async for batch, count in _until(client, topics.journeys, found):
@@ -242,7 +244,7 @@ def _take_each(batch: Batch, count: int, found: View, take: Callable[[dict[str, 
 # -- events ------------------------------------------------------------------------------------------------
 
 
-def _take_events(batch: Batch, count: int, found: View, wanted: Wanted) -> None:
+def _take_events(batch: Batch, count: int, found: View, wanted: Wanted, owner_of: OwnerOf) -> None:
     handled = found.cut.handled.get(batch.partition, 0)
     found.events += count
     for index in range(count):
@@ -270,8 +272,21 @@ def _take_events(batch: Batch, count: int, found: View, wanted: Wanted) -> None:
             heard.touch(appended_us, in_flight)
             if event.type == WAKE_UP:
                 heard.woken_us = max(heard.woken_us, to_us(event.time))
-            elif not in_flight:
+            elif in_flight:
+                _touches(fact_of(event), found, owner_of)
+            else:
                 heard.told.append(Told(appended_us, batch.partition, offset, fact_of(event)))
+
+
+def _touches(item: Fact, found: View, owner_of: OwnerOf) -> None:
+    """Whom else a fact may concern that is not handled yet: customers, and contacts that it ties its own to."""
+    data = item.data
+    named = [data[name] for name in ("customer_id", "into_customer_id") if data.get(name)]
+    named += [owner_of(data[name]) for name in ("sender", "recipient") if data.get(name)]
+    found.customers_in_flight.update(named)
+    for name in ("into", "contact_id"):
+        if data.get(name):
+            found.contacts.setdefault(data[name], Heard()).in_flight = True
 
 
 def subject_of(value: bytes | None) -> str | None:

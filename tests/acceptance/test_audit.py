@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
-from typing import Final
+from random import Random
+from typing import Any, Final
 
 import orjson
 import pytest
 
 from schemas.topics import ALERTS, DELIVERIES
-from tests.acceptance.heardback import Heardback, command, event, eventually
+from tests.acceptance.heardback import Heardback, ago, command, event, eventually
 from tests.servers.kafka import Kafka
 from tests.streams.audit.tampering import Hands
 
@@ -155,3 +157,61 @@ def test_on_kafka_a_worker_does_nothing_but_audit(kafka: Kafka, tmp_path: Path) 
         judged = re.search(r'responsiveness_audit_contacts\{state="judged"\} (\S+)', auditor.metrics())
         assert judged is not None
         assert float(judged[1]) == 1.0
+
+
+BUSY: Final = """\
+calendars:
+  always: {always_open: true}
+policies:
+  - {name: all, calendar: always, targets: {acknowledgement: 1s, first_response: 3s, next_response: 2s, resolution: 9s},
+     at_risk: [50%], dead_end_after: 1s, chasing_after: 2}
+alerts:
+  receivers: [{type: console}]
+audit: {every: 1s, tolerance: 5s}
+broker: {partitions: 2}
+"""
+
+
+TIED_SHARE: Final = 0.1
+
+
+def busy(number: int, random: Random) -> list[dict[str, Any]]:
+    """What happens to one contact, some of it long ago, and some of it said twice."""
+    contact, who = f"B-{number}", f"c-{number % 400}"
+    channel = random.choice(["ticket", "form", "email"])
+    happened = [event("contact.opened", contact, customer_id=who, channel=channel, at=ago(random.choice([0, 2, 600])))]
+    more = {
+        "message.sent": {"agent_id": "a-1", "message_id": f"<{number}@us>", "recipient": "mailto:x@example.com"},
+        "message.bounced": {"direction": "outbound", "message_id": f"<{number}@us>"},
+        "message.received": {},
+        "contact.paused": {"reason": "on_hold"},
+        "contact.resolved": {"by": "agent"},
+        "contact.reopened": {"by": "customer"},
+    }
+    if random.random() < TIED_SHARE:
+        more["contact.merged"] = {"into": f"B-{number - 400}"}
+        more["contact.linked"] = {"contact_id": f"B-{number - 800}"}
+    for kind in random.sample(sorted(more), random.randint(0, 4)):
+        happened.append(event(kind, contact, customer_id=who, at=ago(random.choice([0, 0, 1, 300])), **more[kind]))
+    return happened + random.sample(happened, 1)
+
+
+@pytest.mark.slow
+def test_under_load_with_what_comes_late_and_twice_nothing_is_found(tmp_path: Path) -> None:
+    random = Random(20_261_122)
+    with Heardback(tmp_path, configuration=BUSY) as heardback:
+        began = time.monotonic()
+        number, last = 0, audits(heardback)
+        ended = 0
+        while ended < 3 or time.monotonic() - began < 15:
+            some = [one for number in range(number, number + 10) for one in busy(number, random)]
+            number += 10
+            assert heardback.post(some)[0] == 202
+            now = audits(heardback)
+            ended, last = ended + (now > last), now
+            time.sleep(0.1)
+            assert time.monotonic() - began < 240, "three audits end"
+        said = heardback.said()
+        assert '"event": "audit_finding"' not in said, said[said.index("audit_finding") - 300 :][:1_000]
+        assert '"event": "audit_failed"' not in said
+        assert number > 100

@@ -285,6 +285,20 @@ async def test_what_is_in_the_log_and_not_handled_yet_is_no_finding(hands: Hands
     assert (named(found), found.unjudged, found.contacts) == ([], {"in_flight": 1}, 3)
 
 
+async def test_what_an_event_ties_together_is_judged_only_once_it_is_handled(hands: Hands) -> None:
+    """The outcomes of both contacts, and the journeys of a customer, may be ahead of what the audit may look at."""
+    moment_ms = int(NOON.timestamp() * 1_000)
+    hands.put(TOPICS.events, "c-9", event(8, "contact.merged", "unheard", NOON, into="late"), moment_ms)
+    asks = {**event(9, "contact.opened", "asks", NOON, channel="chat")}
+    asks["data"]["customer_id"] = "c-answered"
+    hands.put(TOPICS.events, "c-answered", asks, moment_ms)
+    late, asking = b'"contact_id":"late"', b'"customer_id":"c-answered"'
+    assert hands.change(TOPICS.outcomes, lambda v: v.replace(b'"broken"', b'"void"') if late in v else v)
+    assert hands.change(TOPICS.journeys, lambda v: v.replace(b'"answered"', b'"waiting"') if asking in v else v)
+    found = await audited(hands)
+    assert (named(found), found.contacts) == ([], 3)
+
+
 async def test_contacts_that_the_log_does_not_hold_any_more_are_counted(hands: Hands) -> None:
     assert hands.drop(TOPICS.events, lambda e: isinstance(e, dict) and e["time"] < "2026-11-10T10") >= 3
     found = await audited(hands)
