@@ -272,7 +272,8 @@ def _summary(waiting: Iterable[Waiting], worst_customers: int, soon_us: int) -> 
                 oldest_us[key] = since_us
             if since_us < customer_us.get(customer_id, _NEVER_US):
                 customer_us[customer_id] = since_us
-            if customer_id not in stands or _BADNESS[state] > _BADNESS[stands[customer_id][0]]:
+            known = stands.get(customer_id)
+            if known is None or (state != "ok" and _BADNESS[state] > _BADNESS[known[0]]):
                 stands[customer_id] = state, tier
     worst = heapq.nsmallest(worst_customers, customer_us.items(), key=lambda item: (item[1], item[0]))
     return _Summary(counts, due_soon, oldest_us, Counted(stands.values()), worst)

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from streams.homes import Home
 from streams.state import Running, decode_header
 
 
@@ -40,3 +41,16 @@ def test_a_contact_written_before_channel_and_due_were_kept_can_be_read() -> Non
     [clock] = header_of(["first_response", "at_risk", "gold", 7]).running
     assert clock == Running("first_response", "at_risk", "gold", "other", 7, None)
     assert header_of().running == ()
+
+
+def test_who_waits_in_a_home_is_every_clock_that_runs_with_its_own_instants() -> None:
+    home = Home()
+    clocks = ["first_response", "ok", "gold", 1, "chat", 5], ["resolution", "ok", "gold", 2, "chat", None]
+    home.put("T-1", header_of(*clocks))
+    home.put("T-2", header_of(clocks[0]))
+    home.put("T-3", header_of())
+    assert list(home.waiting()) == [
+        ("first_response", "ok", "gold", "c-1", 1, "chat", 5),
+        ("resolution", "ok", "gold", "c-1", 2, "chat", None),
+        ("first_response", "ok", "gold", "c-1", 1, "chat", 5),
+    ]
