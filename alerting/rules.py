@@ -137,9 +137,12 @@ class Rules:
             return [], known
         clock = (outcome["contact_id"], outcome["target"], str(outcome["cycle"]))
         fold = _Fold(self._links, known, outcome["outcome_id"], outcome["revision"], self._limit, tried)
-        fold.clock(alert_id(*clock), outcome, self._episode(outcome), keep=outcome["stage"] == "paused")
-        fold.clock(alert_id(*clock, REPLY_BOUNCED), outcome, _reply_bounced(outcome))
-        fold.clock(alert_id(*clock, SILENT_CLOSE), outcome, _silent_close(outcome))
+        episode = alert_id(*clock)
+        fold.clock(episode, outcome, self._episode(outcome), keep=outcome["stage"] == "paused")
+        others_known = len(fold.alerts) > (episode in fold.alerts)
+        for kind, wish in ((REPLY_BOUNCED, _reply_bounced(outcome)), (SILENT_CLOSE, _silent_close(outcome))):
+            if wish is not None or others_known:
+                fold.clock(alert_id(*clock, kind), outcome, wish)
         return fold.result()
 
     def _episode(self, outcome: Content) -> Wish | None:
@@ -258,12 +261,16 @@ class _Fold:
         return self.changes, Known(self._latest_revisions(), self._latest_alerts(), self.tried, self.waiting)
 
     def _latest_alerts(self) -> dict[str, Said]:
+        if len(self.alerts) <= KEPT:
+            return self.alerts
         over = [name for name, said in self.alerts.items() if not said.firing]
         for name in over[:-KEPT]:
             del self.alerts[name]
         return self.alerts
 
     def _latest_revisions(self) -> dict[str, int]:
+        if len(self.revisions) <= KEPT:
+            return self.revisions
         firing = {said.of for said in self.alerts.values() if said.firing} | {self.of}
         for of in [of for of in self.revisions if of not in firing][:-KEPT]:
             del self.revisions[of]

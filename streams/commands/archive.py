@@ -31,7 +31,7 @@ from streams.replay import Replayed
 
 CONTACTS_FILE: Final = "contacts.jsonl.gz"
 POLICIES_FILE: Final = "policies.json"
-_GZIP_LEVEL: Final = 6
+_GZIP_LEVEL: Final = 4  # 6 takes more than twice the time for an eighth less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
@@ -28,18 +27,12 @@ from streams.replay import replay as replay_lines
 REFUSALS_SHOWN: Final = 20
 
 
-@contextmanager
-def _collecting_garbage_seldom() -> Iterator[None]:
-    """What a replay reads it keeps to the end: looking through all of it for cycles again and again finds nothing."""
-    before = gc.get_threshold()
+def _collect_garbage_seldom() -> None:
+    """What a replay reads it keeps to the end: looking through all of it for cycles again and again finds nothing.
+    It stays so, for going back looks through everything once more."""
     gc.set_threshold(200_000, 50, 1_000)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
-@_collecting_garbage_seldom()
 def run(
     events: Sequence[str],
     configuration: Configuration,
@@ -47,6 +40,7 @@ def run(
     until: datetime | None = None,
 ) -> Replayed:
     """Replay the named files. Raises OSError where one cannot be opened."""
+    _collect_garbage_seldom()
     known, refused = customers_in(customers) if customers else ([], [])
     customers_by_identity, claims = directory(known)
     refused += [Refused(Line(customers or "", b""), claim) for claim in claims]
@@ -110,7 +104,6 @@ def report_refusals(result: Replayed, stream: IO[str]) -> None:
             print(f"… and {count - REFUSALS_SHOWN} more refused as {reason}; a pipe gets all", file=stream)
 
 
-@_collecting_garbage_seldom()
 def write(result: Replayed, configuration: Configuration, out: Path) -> None:
     """Write the files of CONTRACT.md section 5 into `out`, and what `heardback explain` needs. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
