@@ -16,9 +16,11 @@ from alerting.posting import Rim, Sessions, wall
 from alerting.receivers.alertmanager import make
 from schemas.configuration import ReceiverSpec
 from tests.alerting.records import alerts_of, at_risk, escalated, overdue
+from tests.deploy.test_prometheus import RULE_FILES
 from tests.deploy.test_prometheus import alerts as rules
 from tests.servers.alertmanager import Alertmanager, check_config
 from tests.servers.process import wait_until
+from tests.servers.prometheus import Prometheus
 
 pytestmark = pytest.mark.alertmanager
 
@@ -96,6 +98,21 @@ async def test_a_customer_is_one_notification_and_a_page_makes_the_warnings_of_t
     assert found["managers"] == [("c-17", ["T-2"])]
     # In quiet hours the pages went out all the same, and no warning did.
     assert found.get("service-desk") == (None if quiet else [("c-23", ["T-4"])])
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_the_dead_mans_switch_hears_from_a_prometheus_with_the_shipped_rules(tmp_path: Path) -> None:
+    with (
+        Alertmanager(tmp_path / "manager", configuration=lambda pages: configuration(pages, NEVER)) as server,
+        Prometheus(tmp_path / "prometheus", rule_files=RULE_FILES, alertmanagers=[server.url.removeprefix("http://")]),
+    ):
+        server.pages.wait(lambda requests: requests, seconds=120)
+        [request, *_] = server.pages.accepted
+        assert request.path == "/dead-mans-switch"
+        [alert] = request.json()["alerts"]
+        assert (alert["status"], alert["labels"]["alertname"]) == ("firing", "Watchdog")
+        assert alert["annotations"]["runbook_url"].endswith("/runbooks/Watchdog")
 
 
 def test_amtool_finds_nothing_wrong() -> None:
