@@ -14,6 +14,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.acceptance.heardback import CONFIGURATION, Heardback, ago, event
+from tests.acceptance.test_acknowledging import posted
 from tests.servers.chromium import PATIENCE_MS, PHONE, Tab, chromium
 from tests.servers.kafka import Kafka
 
@@ -88,6 +89,12 @@ async def told(heardback: Heardback, *events: dict[str, Any]) -> None:
     assert status == 202
 
 
+def taken(heardback: Heardback, contact_id: str, by: str) -> int:
+    """Somebody acknowledges the page of a contact: the status of the answer."""
+    [alert_id] = {one.json["alert_id"] for one in heardback.records("alerts") if one.json["contact_id"] == contact_id}
+    return posted(heardback, f"/v1/alerts/{alert_id}/acknowledge", orjson.dumps({"by": by}))
+
+
 async def fine(tab: Tab) -> None:
     """Nothing went wrong in the browser."""
     assert tab.complaints == []
@@ -151,6 +158,9 @@ async def test_what_happens_is_shown_without_reloading(heardback: Heardback) -> 
         await told(heardback, event("contact.opened", "N-1", customer_id="new-one", at=ago(2 * HOUR)))
         await expect(row(page, "new-one")).to_contain_text("1 h over")
         await expect(row(page, "new-one")).to_contain_text("Paged")
+        assert await asyncio.to_thread(taken, heardback, "N-1", "ann") == 202
+        await expect(row(page, "new-one")).to_contain_text("Acknowledged")
+        await expect(row(page, "new-one")).to_contain_text("by ann")
         await told(heardback, event("message.sent", "N-1", customer_id="new-one", agent_id="a-1"))
         await expect(row(page, "new-one")).to_have_count(0)
         assert await page.evaluate("window.loadedOnce"), "it is the same page"
