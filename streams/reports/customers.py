@@ -52,8 +52,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenPromise:
-    """A promise of an answer that was not kept. `over_seconds` is open time from the due instant to the answer or the
-    week's end; None where it was closed before it was due, or the calendar is not known."""
+    """A promise of an answer that was not kept. `over_seconds` is open time from the due instant until the customer was
+    answered, there or anywhere, or to the week's end; None where that was before it was due, or the calendar is not
+    known."""
 
     contact_id: str
     url: str | None
@@ -208,19 +209,21 @@ class _Seen:
             wall_seconds=waits[0].wall_seconds if waits else max(map(self._wall_seconds, broken)),
             waits=tuple(waits),
             promises=tuple(
-                self._promise(one) for one in sorted(broken, key=lambda o: (o.started_at, o.contact_id, o.target))
+                self._promise(one, journeys)
+                for one in sorted(broken, key=lambda o: (o.started_at, o.contact_id, o.target))
             ),
         )
 
-    def _promise(self, outcome: Outcome) -> BrokenPromise:
+    def _promise(self, outcome: Outcome, journeys: Sequence[Journey]) -> BrokenPromise:
         until = self.window.until
         stood = standing(outcome, until)
         assert stood in ("late", "unanswered", "closed")
         ended_at = _by(outcome.ended_at, until)
+        answered = [_by(one.ended_at, until) for one in journeys if _is_in(outcome, one)]
+        over_at = min([ended_at or until, *(at for at in answered if at is not None and at > outcome.started_at)])
         over = None
-        if outcome.due_at is not None and outcome.due_at < (ended_at or until):
-            calendar = self.facts.calendars.get(outcome.calendar_version)
-            over = open_between(outcome.due_at, ended_at or until, calendar)
+        if outcome.due_at is not None and outcome.due_at < over_at:
+            over = open_between(outcome.due_at, over_at, self.facts.calendars.get(outcome.calendar_version))
         return BrokenPromise(
             contact_id=outcome.contact_id,
             url=outcome.url,

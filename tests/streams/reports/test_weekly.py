@@ -240,6 +240,7 @@ def test_whoever_is_answered_elsewhere_is_not_let_down_for_ever(tmp_path: Path) 
     [let_down] = report_of(facts).let_down
     assert [(one.contact_id, one.stood) for one in let_down.promises] == [("T-1", "unanswered"), ("T-2", "late")]
     assert let_down.wall_seconds == 48 * HOUR, "until a human answered, anywhere"
+    assert [one.over_seconds for one in let_down.promises] == [12 * HOUR, 4 * HOUR], "nor over for ever"
     assert report_of(facts).waiting == ()
     assert report_of(facts, "2026-W47").let_down == ()
 
