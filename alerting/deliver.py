@@ -138,6 +138,7 @@ class Lane:
 
     def _forget(self, key: _Key) -> None:
         self._due.pop(key, None)
+        self.metrics.owed.labels(self.name).set(len(self._due))
         if self._alerts.pop(key, None) is not None:
             homes = self._homes[key[1]]
             homes.discard(key[0])
@@ -233,6 +234,8 @@ class Lane:
             self._gather_until = self._told_at + self.digest_seconds
             answers = await self._deliver([owed.partition for owed, _ in notices], [notice for _, notice in notices])
             await self._learn(notices, answers)
+            if not any(answer.result == "delivered" for answer in answers):
+                self._told_at, self._gather_until = float("-inf"), 0.0  # nothing was said: it is tried at its pace
             await self._mark_overdue([owed for owed, _ in notices], answers)
 
     def _goes_on_elsewhere(self, owed: Owed) -> bool:
@@ -348,17 +351,15 @@ class Lane:
 
     def _judge(self, answers: Sequence[Answer]) -> None:
         """Whether the receiver is away: then it is left alone for a while, as long as it asks for or longer
-        each time."""
-        if any(answer.result in ("delivered", "rejected") for answer in answers):
-            self._failures = self._refusals = 0
-            self.metrics.away.labels(self.name).set(0)
-            return
-        self._refusals += 1
-        if self._refusals >= REFUSALS_IN_A_ROW or any(answer.away for answer in answers):
-            self._failures += 1
+        each time. One that takes some and asks to be spared the others (429) is left alone too."""
+        heard = any(answer.result in ("delivered", "rejected") for answer in answers)
+        self._refusals = 0 if heard else self._refusals + 1
+        away = any(answer.away for answer in answers) or self._refusals >= REFUSALS_IN_A_ROW
+        self._failures = 0 if heard else self._failures + int(away)
+        self.metrics.away.labels(self.name).set(int(self._failures > 0))
+        if away:
             asked = max(answer.retry_after_seconds or 0.0 for answer in answers)
-            self._away_until = self._clock() + max(self.pace.after(self._failures), asked)
-            self.metrics.away.labels(self.name).set(1)
+            self._away_until = self._clock() + max(self.pace.after(max(1, self._failures)), asked)
 
     # -- saying it again
 

@@ -49,10 +49,12 @@ class Owed:
         """Takes over a change; whether it is one."""
         if (number, account.wanted, account.instead) == (self.number, self.wanted, self.instead):
             return False
+        if self.done >= self.number:
+            self.since = clock  # else it has been owed for longer already, in whatever words
         if number == self.number:
             self.done = min(self.done, account.done)  # to be told anew, instead of another receiver
         self.number, self.record, self.wanted, self.instead = number, record, account.wanted, account.instead
-        self.attempts, self.since, self.not_before, self.late = 0, clock, 0.0, False
+        self.attempts, self.not_before, self.late = 0, 0.0, False
         return True
 
     @property

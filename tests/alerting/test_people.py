@@ -258,6 +258,23 @@ async def test_what_takes_too_long_is_told_to_the_fallback_and_tried_on(
         assert len(late) == 20, "each once"
 
 
+async def test_what_changes_all_the_time_is_late_all_the_same(url: str, desk: Receiver, hook: Receiver) -> None:
+    desk.stop()
+    routes = [{"receivers": ["pager"]}]
+    spec = alerts_spec(pager(desk.url), webhook(hook.url), routes=routes, fallback="hook", fallback_after="2s")
+    async with worker(url, spec) as found:
+        number = 0
+        while not hook.requests:
+            number += 1
+            assert number < 100, "a customer who writes again and again is told to nobody"
+            await found.publish(overdue(**contact(number)))
+            await asyncio.sleep(0.2)
+        await hook.arrived(lambda _: len({verified(request)["contact_id"] for request in hook.requests}) == number)
+        desk.start()
+        await quiet(found)
+        assert len(contacts_of(events(desk)[-1])) == min(number, 20)
+
+
 async def test_what_is_given_up_is_told_to_the_fallback(url: str, desk: Receiver, hook: Receiver) -> None:
     hook.stop()
     routes = [{"receivers": ["hook"]}]
@@ -290,6 +307,18 @@ async def test_the_fallback_itself_has_none_and_a_restart_tells_it_nothing_again
         assert desk.requests == []
         await told(found, ended(2, **contact(1)), ended(2, **contact(2)))
         assert [event["event_action"] for event in events(desk)] == ["resolve"]
+
+
+async def test_a_receiver_that_takes_some_and_asks_to_be_spared_the_others_is_spared(url: str, desk: Receiver) -> None:
+    desk.next(*[Answer()] * 5, *[Answer(status=429, retry_after="1")] * 15)
+    async with worker(url, alerts_spec(pager(desk.url))) as found:
+        await found.publish(*(overdue(**contact(number, f"c-{number}")) for number in range(20)))
+        await desk.arrived(lambda _: len(desk.accepted) == 20, seconds=20)
+        await quiet(found)
+        refused = [request.arrived for request in desk.requests if not request.accepted]
+        again = [request.arrived for request in desk.accepted if request.arrived > refused[-1]]
+        assert len(refused) == 15
+        assert (min(again) - refused[-1]).total_seconds() > 0.9
 
 
 async def test_a_receiver_that_refuses_everything_for_now_is_only_probed(url: str, hook: Receiver) -> None:
