@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tests.servers.process import ServerProcess, free_ports
+from tests.servers.process import ServerProcess, free_ports, wait_until
 
 BIN = Path("/usr/lib/postgresql")
 COMMAND_SECONDS = 60.0
@@ -53,6 +54,12 @@ class PostgreSQL(ServerProcess):
         """Whether it takes connections."""
         ready = [str(_bin() / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"]
         return subprocess.run(ready, check=False, timeout=COMMAND_SECONDS).returncode == 0
+
+    def down(self) -> None:
+        """Ends it at once but in good order, also where somebody is connected ("fast shutdown"): SIGINT."""
+        os.kill(self.pid, signal.SIGINT)
+        wait_until(lambda: not self.alive, seconds=COMMAND_SECONDS, what="postgresql down")
+        self.kill()
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database."""
