@@ -97,8 +97,10 @@ class Gateway:
     reason of each refused event. `board` tells who is waiting, `acknowledge` takes pages; None: another process
     does. `report` is a week's report in a format, None where nothing is known of that week; raises ValueError for
     what is no week or no format, `ReportsAway` where it cannot be made. `ahead` and `late_after` are C20's, measured
-    from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are not answered yet.
-    `quiet_seconds`: how often whoever watches the board hears of the time while nothing happens.
+    from `now`. `in_hand_bytes_max` bounds the bodies of all requests that are not answered yet. `silences_url` is an
+    Alertmanager, where pages are silenced; None: there is none. `quiet_seconds`: how often whoever watches the board
+    hears of the time while nothing happens; `watch_seconds`: how long one connection lives, after which the browser
+    asks again, with the session that it has by then.
     """
 
     publish: Callable[[Sequence[Publish]], Awaitable[None]]
@@ -121,3 +123,4 @@ class Gateway:
     publish_seconds: float = 30.0
     explain_seconds: float = 10.0
     quiet_seconds: float = 10.0
+    watch_seconds: float = 3_600.0

@@ -56,9 +56,9 @@ class Watching:
         has = request.headers.get("Last-Event-ID") or request.query.get("version", "")
         told: View | None = None
         last: Standing | None = None
-        quiet, seen = 0.0, None
+        quiet, watched, seen = 0.0, 0.0, None
         await _send(response, f"retry: {RETRY_AFTER_SECONDS * 1_000}\n\n")
-        while not self._closing.is_set():
+        while not self._closing.is_set() and watched < self._gateway.watch_seconds:
             version = (self._board.version, self._board.caught_up)
             if version != seen or quiet >= self._gateway.quiet_seconds:
                 standing = await self._board.standing()
@@ -68,7 +68,7 @@ class Watching:
                     same = told.version == view.version if told else has == view.version
                     await _send(response, _time_only(view) if same else _event(view, told))
                     told = view
-            quiet += TICK_SECONDS
+            quiet, watched = quiet + TICK_SECONDS, watched + TICK_SECONDS
             try:
                 await asyncio.wait_for(self._closing.wait(), TICK_SECONDS)
             except TimeoutError:

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.acceptance.heardback import CONFIGURATION, Heardback, ago, event
+from tests.acceptance.heardback import CONFIGURATION, Heardback, ago, event, eventually
 from tests.acceptance.test_acknowledging import posted
 from tests.servers.chromium import PATIENCE_MS, PHONE, Tab, chromium
 from tests.servers.kafka import Kafka
@@ -309,9 +309,7 @@ async def test_behind_a_token_one_logs_in_once_and_out_again(tmp_path: Path) -> 
     heardback.begin()
     try:
         async with chromium() as tab:
-            async with asyncio.timeout(60):
-                while (await asyncio.to_thread(heardback.get, "/readyz"))[0] != 200:
-                    await asyncio.sleep(0.1)
+            await asyncio.to_thread(eventually, lambda: heardback.get("/readyz")[0] == 200, what="ready", seconds=60)
             page = await opened(tab, heardback, "/?tier=gold")
             await page.get_by_label("Token").fill("guess")
             await page.get_by_role("button", name="Log in").click()
@@ -327,6 +325,24 @@ async def test_behind_a_token_one_logs_in_once_and_out_again(tmp_path: Path) -> 
             await opened(tab, heardback)
             await expect(page.get_by_label("Token")).to_be_visible()
             assert await tab.violations() == []
+    finally:
+        heardback.kill()
+
+
+async def test_a_session_that_is_over_leads_back_to_the_form(tmp_path: Path) -> None:
+    heardback = Heardback(tmp_path, settings={"HEARDBACK_TOKEN": "open-sesame"})
+    heardback.begin()
+    try:
+        async with chromium() as tab:
+            await asyncio.to_thread(eventually, lambda: heardback.get("/readyz")[0] == 200, what="ready", seconds=60)
+            page = await opened(tab, heardback)
+            await page.get_by_label("Token").fill("open-sesame")
+            await page.get_by_role("button", name="Log in").click()
+            await expect(page.locator("#connection")).to_have_text("live, as of")
+            await page.context.clear_cookies()
+            await asyncio.to_thread(heardback.stop)
+            heardback.begin()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Log in", timeout=60_000)
     finally:
         heardback.kill()
 

@@ -21,9 +21,17 @@
     source.addEventListener("error", () => {
       say("connection lost, trying again; as of", "off");
       if (source && source.readyState === EventSource.CLOSED) {
-        timer = setTimeout(open, RETRY_MS); // the server refused: the browser does not try again by itself
+        refused();
       }
     });
+  }
+
+  // The server answered, and said no: the browser does not try again by itself. A session that is over needs the form.
+  function refused() {
+    timer = setTimeout(open, RETRY_MS);
+    fetch(location.href, { method: "HEAD" })
+      .then((answer) => answer.status === 401 && location.reload())
+      .catch(() => undefined); // away again: the timer tries
   }
 
   function close() {

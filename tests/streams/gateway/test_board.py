@@ -299,6 +299,14 @@ async def test_time_alone_changes_what_is_shown(topics: Topics, pipeline: Pipeli
         assert "40 min over" in (await sent.event())["rows"]["c-1"]
 
 
+async def test_a_connection_ends_with_its_time_so_that_a_session_that_is_over_is_seen(
+    topics: Topics, pipeline: Pipeline
+) -> None:
+    async with door(topics, pipeline, watch_seconds=1.0) as client, client.get("/board/changes") as response:
+        told = await asyncio.wait_for(response.content.read(), 30)
+    assert told.count(b"event: board") == 1
+
+
 async def test_a_server_that_stops_does_not_wait_for_those_who_watch(topics: Topics, pipeline: Pipeline) -> None:
     loop = asyncio.get_running_loop()
     async with door(topics, pipeline) as client:
