@@ -2,12 +2,22 @@
 
 Called once by the command that runs; libraries log through the same lines, warnings and worse. What is
 logged never holds a customer's words or addresses: callers name ids, counts and reasons.
+
+Nobody waits for whoever reads standard error: a thread writes the lines, and where it cannot, for a pipe that nobody
+empties, lines beyond a bound are dropped and counted.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import queue
 import sys
+import threading
+import time
+from contextlib import suppress
+from logging.handlers import QueueHandler
 from typing import Any, Final
 
 import structlog
@@ -22,6 +32,68 @@ QUIET: Final = (
     "streams.transport.table",
     "streams.transport.consumer",
 )
+
+
+LINES_WAITING_MAX: Final = 10_000
+FLUSH_SECONDS_MAX: Final = 2.0
+
+
+class _Lines(QueueHandler):
+    """Hands formatted lines to a thread that writes them."""
+
+    def __init__(self, stream: Any) -> None:
+        self.lines: queue.Queue[logging.LogRecord] = queue.Queue(LINES_WAITING_MAX)
+        super().__init__(self.lines)
+        self._dropped = 0
+        self._stream = stream
+        threading.Thread(target=self._write, name="log-lines", daemon=True).start()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Never waits."""
+        try:
+            if self._dropped:
+                self.lines.put_nowait(self.prepare(_dropped(self._dropped)))
+                self._dropped = 0
+            self.lines.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush_within(self, seconds: float) -> None:
+        """Waits until everything is written, for so long at most."""
+        deadline = time.monotonic() + seconds
+        while self.lines.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _write(self) -> None:
+        while True:
+            line = f"{self.lines.get().getMessage()}\n".encode(errors="backslashreplace")
+            with suppress(OSError):  # nobody is left who could be told
+                _put(line, self._stream)
+            self.lines.task_done()
+
+
+def _put(line: bytes, stream: Any) -> None:
+    """Past the stream's own buffer: its lock must be free when the process ends, though nobody reads."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError, AttributeError):  # a test's stream
+        stream.write(line.decode())
+        return
+    while line:
+        line = line[os.write(descriptor, line) :]
+
+
+def _dropped(count: int) -> logging.LogRecord:
+    return logging.LogRecord(
+        __name__, logging.WARNING, __file__, 0, "log_lines_dropped: %d, as nobody read them", (count,), None
+    )
+
+
+def flush(seconds: float = FLUSH_SECONDS_MAX) -> None:
+    """Has everything that was logged written, for so long at most. Before a process ends without further ado."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Lines):
+            handler.flush_within(seconds)
 
 
 def configure(level: int = logging.INFO) -> None:
@@ -40,7 +112,7 @@ def configure(level: int = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -50,5 +122,6 @@ def configure(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    atexit.register(flush)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

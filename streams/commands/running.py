@@ -28,7 +28,7 @@ from schemas.customers import Customer
 from schemas.events import Event
 from schemas.policies import PolicyRecord
 from schemas.topics import CONTACT_EVENTS, CUSTOMERS, POLICIES, TOPICS
-from streams import settings
+from streams import logs, settings
 from streams.app import APP_ID, WAKE_EVERY_SECONDS, Streams
 from streams.board import Board
 from streams.commands.acknowledging import Acknowledging
@@ -438,4 +438,5 @@ async def _work(
 def _leave_at_once(why: str) -> NoReturn:
     """What is in hand was not acknowledged: it is handed out again after a restart."""
     log.warning(why)
+    logs.flush()
     os._exit(1)
