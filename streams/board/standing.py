@@ -131,6 +131,7 @@ class Standing:
         self._known = known
         self._alerts_from_us = alerts_from_us
         self._rows: dict[str, Row] = {}
+        self._choices: dict[str, list[str]] | None = None
 
     def asked(self, wanted: Filter) -> list[Ranked]:
         """Those whom a filter takes, in order."""
@@ -138,6 +139,11 @@ class Standing:
 
     def choices(self) -> dict[str, list[str]]:
         """By filter the values that it can take now, in alphabetical order."""
+        if self._choices is None:
+            self._choices = self._chosen()
+        return self._choices
+
+    def _chosen(self) -> dict[str, list[str]]:
         found: dict[str, set[str]] = {name: set() for name in FILTERS}
         for one in self.ranked:
             facts = one.facts

@@ -1,7 +1,7 @@
 """What one page of the board shows: the rows of a filter, as HTML, and the pieces beside them.
 
 The same pieces make the page and what is sent later to those who keep it open, so that both always agree. A page has
-a bounded number of rows; a row is drawn once for all who look at the same standing.
+a bounded number of rows; rows and views are made once for all who look at the same standing.
 """
 
 from __future__ import annotations
@@ -60,10 +60,22 @@ class Views:
 
     def __init__(self, gateway: Gateway, board: Board, pages: Pages) -> None:
         self._gateway, self._board, self._pages = gateway, board, pages
-        self._drawn: tuple[Standing | None, dict[str, str]] = (None, {})
+        self._of: Standing | None = None
+        self._rows: dict[str, str] = {}
+        self._views: dict[tuple[Asked, bool], View] = {}
 
     def view(self, standing: Standing, what: Asked) -> View:
-        """What is shown of a standing. Nobody before the board has caught up: who was answered would be among them."""
+        """What is shown of a standing, made once for all who ask for the same. Nobody before the board has caught up:
+        who was answered would be among them."""
+        if self._of is not standing:
+            self._of, self._rows, self._views = standing, {}, {}
+        key = what, self._board.caught_up
+        found = self._views.get(key)
+        if found is None:
+            found = self._views[key] = self._made(standing, what)
+        return found
+
+    def _made(self, standing: Standing, what: Asked) -> View:
         found = standing.asked(what.wanted)
         shown, page, pages = page_of(found, what.page)
         caught_up = self._board.caught_up
@@ -98,12 +110,9 @@ class Views:
         return sorted(self._board.waiting.about_heardback.values(), key=lambda alert: alert.starts_us)
 
     def _row(self, standing: Standing, ranked: Ranked) -> str:
-        if self._drawn[0] is not standing:
-            self._drawn = (standing, {})
-        drawn = self._drawn[1]
-        if ranked.customer_id not in drawn:
-            drawn[ranked.customer_id] = self._pages.part("row", row=standing.row(ranked))
-        return drawn[ranked.customer_id]
+        if ranked.customer_id not in self._rows:
+            self._rows[ranked.customer_id] = self._pages.part("row", row=standing.row(ranked))
+        return self._rows[ranked.customer_id]
 
 
 def page_of(found: Sequence[Ranked], page: int) -> tuple[Sequence[Ranked], int, int]:
