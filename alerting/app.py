@@ -13,7 +13,7 @@ The rules are in `rules`, what is owed in `notify`, telling in `deliver`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ import orjson
 import structlog
 from prometheus_client import CollectorRegistry
 
-from alerting import outbox, receivers
+from alerting import message, outbox, receivers
 from alerting.deliver import Delivery, Lane
 from alerting.health import on_health
 from alerting.metrics import Metrics
@@ -30,8 +30,10 @@ from alerting.outbox import Outbox
 from alerting.owed import Pace
 from alerting.partition import TAKEN, Home, Work, key_of_alert, key_of_clock, key_of_customer, key_of_health
 from alerting.posting import Rim, Sessions, wall
-from alerting.rules import Change, Known, Rules, ended_at, forgotten
+from alerting.rules import Alert, Change, Known, Rules, ended_at, forgotten
+from alerting.sight import Look, Sight
 from alerting.transport import Batch, Table, Transport
+from alerting.watch import Watch
 from schemas.configuration import AlertsSpec
 from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, HEALTH, JOURNEYS, OUTCOMES
 
@@ -40,6 +42,7 @@ logger = structlog.get_logger(__name__)
 TABLE: Final = "alerts"
 SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, HEALTH.name, DELIVERIES.name)
 WRITTEN: Final = ALERTS.name
+BLINDNESS: Final = b"blind"
 LOOK_SECONDS: Final = 0.05
 Said = tuple[list[Change], Known | None]
 Fold = Callable[[Work, Any, Known | None], Said]
@@ -61,10 +64,11 @@ def build(
     owner_of: OwnerOf | None = None,
     sessions: Sessions | None = None,
     pace: Pace | None = None,
+    look: Callable[[], Awaitable[Look]] | None = None,
 ) -> Alerting:
     """Puts agents and the table on the runtime; nothing runs yet. `now` is heardback's clock, which receivers
     do not share. `first_start` is when heardback first ran on its data, kept durably by the caller. Raises
-    ValueError where `faults` finds any."""
+    ValueError where `faults` finds any. `look` looks whether heardback sees (`alerting.watch`); None: nobody does."""
     sessions = sessions or Sessions()
     pace = pace or Pace(resend_seconds=spec.resend_every.seconds)
     rim = Rim(
@@ -72,7 +76,8 @@ def build(
     )  # fmt: skip
     made = {receiver.name: (receiver, receivers.make(receiver, rim)) for receiver in spec.receivers}
     by_customer = {name: told.by_customer for name, (_, told) in made.items()}
-    owing = Outbox(Routes(spec, owner_of), by_customer, fallback=spec.fallback)
+    routes = Routes(spec, owner_of)
+    owing = Outbox(routes, by_customer, fallback=spec.fallback)
     alerting = Alerting(transport, Rules(spec, first_start=first_start), owing, Metrics(registry), now, late_after)
     alerting.closing = sessions.close
     for name, (receiver, told) in made.items():
@@ -82,6 +87,12 @@ def build(
             gives_up_after_seconds=receiver.retry_for.seconds if receiver.retry_for else None,
             late_after_seconds=None if spec.fallback in (None, name) else spec.fallback_after.seconds,
             digest_seconds=receivers.digest_seconds(receiver), fail=transport.runtime.fail,
+        )  # fmt: skip
+    if look is not None:
+        alerting.watch = Watch(
+            look, alerting.write_blindness, alerting.tells_of_us, (transport.fenced, TimeoutError, *transport.away),
+            alerting.lanes, routes, message.Links(board_url=spec.board_url, runbook_url=spec.runbooks), now, pace,
+            Sight(float(spec.blind_after.seconds)),
         )  # fmt: skip
     return alerting
 
@@ -96,6 +107,7 @@ class Alerting:
         self.lanes: dict[str, Lane] = {}
         self.metrics = metrics
         self.closing: Callable[[], Any] | None = None
+        self.watch: Watch | None = None
         self._runtime = transport.runtime
         self._record = transport.record
         self._fenced = transport.fenced
@@ -122,12 +134,16 @@ class Alerting:
         self._watching = asyncio.create_task(self._watch(), name="alerting")
         for lane in self.lanes.values():
             lane.start()
+        if self.watch is not None:
+            self.watch.start(self._runtime.fail)
 
     async def stop(self) -> None:
         """Ends what is being sent, within seconds; what is owed stays owed, durably."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        if self.watch is not None:
+            await self.watch.stop()
         await asyncio.gather(*(lane.stop() for lane in self.lanes.values()))
         if self.closing is not None:
             await self.closing()
@@ -183,6 +199,8 @@ class Alerting:
                 await self._take_waiting(partition, home, view)
             except self._fenced:
                 return
+            if self.watch is not None and (said := view.get(BLINDNESS)) is not None:
+                self.watch.take_over(orjson.loads(said))
             for key, value in view.items():
                 if (unit := outbox.unit_at(key, value)) is not None:
                     for name, account in unit.accounts.items():
@@ -195,7 +213,7 @@ class Alerting:
         for count, (key, value) in enumerate(list(view.items())):
             if count % 500 == 0:
                 await asyncio.sleep(0)
-            if key.startswith((outbox.ALERT, outbox.WAIT, TAKEN)):
+            if key.startswith((outbox.ALERT, outbox.WAIT, TAKEN, BLINDNESS)):
                 continue
             known = Known.from_bytes(value)
             home.remember(key, known)
@@ -307,6 +325,25 @@ class Alerting:
     def _offer(self, partition: int, owed: Iterable[outbox.Owing]) -> None:
         for name, unit, account in owed:
             self.lanes[name].offer(partition, unit, account)
+
+    # -- heardback itself
+
+    def tells_of_us(self) -> bool:
+        """Whether this worker tells that heardback cannot see: it has, or had last, partition 0."""
+        return 0 in self._homes
+
+    async def write_blindness(self, record: Alert) -> None:
+        """Into topic `alerts`, and kept in the table of partition 0 until it is over."""
+        home = self._homes.get(0)
+        if home is None:
+            raise self._fenced("partition 0 is another worker's")
+        async with home.lock:
+            fence = self._runtime.fence(0)
+            value = orjson.dumps(record)
+            await self._runtime.send(WRITTEN, {0: [self._record(key=BLINDNESS, value=value)]}, fence=fence)
+            kept = value if record["state"] == "firing" else None
+            await self._table.write(0, {BLINDNESS: kept}, fence=fence)
+        self.metrics.alerts.labels(record["kind"], record["state"]).inc()
 
     # -- what lanes write down
 

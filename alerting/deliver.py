@@ -68,6 +68,7 @@ class Lane:
     gives_up_after_seconds: float | None = None
     late_after_seconds: float | None = None
     digest_seconds: float = 0.0
+    blind: bool = False
     fail: Callable[[BaseException], object] = str
     _alerts: dict[_Key, Owed] = field(default_factory=dict)
     _homes: dict[str, set[int]] = field(default_factory=dict)
@@ -118,6 +119,12 @@ class Lane:
         if self._posting is not None and partition in self._posting_for:
             self._posting.cancel()
             await asyncio.wait((self._posting,))
+
+    def see(self, *, blind: bool) -> None:
+        """Whether heardback can see: while it is blind nothing new is told that fires, for it may be stale."""
+        if blind != self.blind:
+            self.blind = blind
+            self._changed.set()
 
     @property
     def owed(self) -> int:
@@ -180,7 +187,8 @@ class Lane:
         elif self.receiver.resends and self._round(clock):
             await self._say_again()
         else:
-            times = [self._alerts[key].not_before for key in self._due]
+            due = (self._alerts[key] for key in self._due)
+            times = [owed.not_before for owed in due if not self._held_back(owed)]
             if self.receiver.resends and self._alerts:
                 times.append(self._again_at)
             await self._wait(min(times) - clock if times else None)
@@ -210,11 +218,14 @@ class Lane:
         wave: dict[str, Owed] = {}
         for key in self._due:
             owed = self._alerts[key]
-            if owed.not_before <= clock and owed.alert_id not in wave:
+            if owed.not_before <= clock and owed.alert_id not in wave and not self._held_back(owed):
                 wave[owed.alert_id] = owed
                 if len(wave) >= limit:
                     break
         return list(wave.values())
+
+    def _held_back(self, owed: Owed) -> bool:
+        return self.blind and owed.firing and owed.record["customer_id"] is not None
 
     async def _tell(self, wave: Sequence[Owed]) -> None:
         notices: list[tuple[Owed, Notice]] = []

@@ -163,10 +163,11 @@ def clock_time(instant: str) -> str:
 def wait(since: str, until: str) -> str:
     """Wall time between two instants, in its two largest units: `4 d 22 h`, `1 h 30 min`, `45 s`."""
     passed = max(datetime.fromisoformat(until) - datetime.fromisoformat(since), timedelta())
-    return _length(int(passed.total_seconds()))
+    return length(int(passed.total_seconds()))
 
 
-def _length(seconds: int) -> str:
+def length(seconds: int) -> str:
+    """Seconds in their two largest units: `4 d 22 h`."""
     parts: list[tuple[int, str]] = []
     rest = seconds
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
@@ -197,13 +198,13 @@ def _waited(since: str, until: str, open_seconds: float | None) -> dict[str, str
     """Both kinds of time. Records of an earlier heardback do not say the open one."""
     found = {"waited_wall": wait(since, until)}
     if open_seconds is not None:
-        found["waited_open"] = _length(int(open_seconds))
+        found["waited_open"] = length(int(open_seconds))
     return found
 
 
 def _wait_text(since: str, until: str, open_seconds: float | None) -> str:
     """`2 d 17 h (1 h 30 min of open time)`; wall time alone where all of it was open."""
-    wall, open_time = wait(since, until), None if open_seconds is None else _length(int(open_seconds))
+    wall, open_time = wait(since, until), None if open_seconds is None else length(int(open_seconds))
     return wall if open_time in (None, wall) else f"{wall} ({open_time} of open time)"
 
 

@@ -188,7 +188,8 @@ class Routes:
     def _routed(self, alert: Mapping[str, Any]) -> Sequence[str]:
         if not self._routes:
             return self._names
-        owner = self._owner_of(alert["customer_id"]) if self._owner_of else None
+        of_somebody = alert["customer_id"] is not None
+        owner = self._owner_of(alert["customer_id"]) if self._owner_of and of_somebody else None
         return next((route.receivers for route in self._routes if not mismatch(route.match, alert, owner)), ())
 
 

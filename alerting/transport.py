@@ -71,9 +71,11 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
-    """A runtime with the two names of its package that its users need: how a record is made
-    (`record(key=..., value=...)`) and what is raised where a partition is no longer ours."""
+    """A runtime with the names of its package that its users need: how a record is made
+    (`record(key=..., value=...)`), what is raised where a partition is no longer ours, and what where the broker
+    is `away`."""
 
     runtime: Runtime
     record: Callable[..., Any]
     fenced: type[Exception]
+    away: tuple[type[Exception], ...] = (OSError,)

@@ -28,9 +28,10 @@ Resolution = Literal["answered", "withdrawn", "void", "superseded"]
 
 
 class Alert(Record):
-    """One alert in one state. `alert_id` is the same from the first warning of an episode to its end;
-    `at` is the instant of this change. `outcome_id` names the clock that it is about, if it is about one.
-    `acknowledged_at`: somebody has it since then, `acknowledged_by` who, where that was said."""
+    """One alert in one state. `alert_id` is the same from the first warning of an episode to its end; `at` is the
+    instant of this change. `customer_id` is null for what is about no customer: `silent_source` and `blind`.
+    `outcome_id` names the clock that it is about, if it is about one. `acknowledged_at`: somebody has it since
+    then, `acknowledged_by` who, where that was said."""
 
     alert_id: Id
     kind: Kind

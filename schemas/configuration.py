@@ -9,7 +9,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from schemas.alerts import Kind, Severity
@@ -19,6 +27,7 @@ from schemas.policies import (
     Duration,
     OpenDuration,
     PolicySpec,
+    Span,
     Strict,
     one_or_many,
     time_zone_name,
@@ -110,6 +119,12 @@ class RouteSpec(Strict):
     receivers: Annotated[list[Id], Field(min_length=1)]
 
 
+def _some_time(span: Span) -> Span:
+    if not span.seconds:
+        raise ValueError("found 0, wanted a duration longer than nothing")
+    return span
+
+
 class PagerDutyWebhook(Strict):
     """Where acknowledging in PagerDuty is heard of: the signing secret of its webhook subscription (v3)."""
 
@@ -137,6 +152,9 @@ class AlertsSpec(Strict):
     runbook_url: str | None = None
     pagerduty_webhook: PagerDutyWebhook | None = None
     resend_every: OpenDuration = Field(default_factory=lambda: _duration("1m"))
+    blind_after: Annotated[OpenDuration, AfterValidator(_some_time)] = Field(
+        default_factory=lambda: _duration("5m"), description="In real time."
+    )
     fallback: Id | None = None
     fallback_after: OpenDuration = Field(default_factory=lambda: _duration("5m"))
     outbound_hosts: list[str] | None = None

@@ -22,12 +22,13 @@ from sqlalchemy import URL
 
 from alerting import app as alerting_app
 from alerting import secret
+from alerting.sight import Look
 from alerting.transport import Transport
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 from schemas.events import Event
 from schemas.policies import PolicyRecord
-from schemas.topics import CONTACT_EVENTS, CUSTOMERS, POLICIES, TOPICS
+from schemas.topics import CONTACT_EVENTS, CUSTOMERS, DEAD_LETTERS, POLICIES, TOPICS
 from streams import logs, settings
 from streams.app import APP_ID, WAKE_EVERY_SECONDS, Streams
 from streams.board import Board
@@ -45,6 +46,7 @@ from streams.transport import (
     LogClient,
     Record,
     Runtime,
+    TransportError,
     TransportSettings,
     by_partition,
     create_app,
@@ -191,13 +193,14 @@ class System:
         runtime = create_app("heardback-alerting", self.place.broker_url, topics=TOPICS, settings=self.place.transport)
         first_start = await self._first_start()
         self.alerting = alerting_app.build(
-            Transport(runtime=runtime, record=Record, fenced=Fenced),
+            Transport(runtime=runtime, record=Record, fenced=Fenced, away=(TransportError,)),
             self.configuration.alerts,
             now=self.now,
             registry=self.registry,
             first_start=first_start,
             late_after=timedelta(seconds=self.configuration.limits.late_after.seconds),
             owner_of=self._owner_of,
+            look=self._look,
         )
         self._alerting_runtime = runtime
         await runtime.start()
@@ -283,6 +286,16 @@ class System:
         return [runtime for runtime in found if runtime is not None]
 
     # -- what alerting asks --------------------------------------------------------------------------
+
+    async def _look(self) -> Look:
+        """How far the log has been read, by whoever reads it, and whether our own tables are there."""
+        events, log = self._topic(CONTACT_EVENTS.name), self._log
+        return Look(
+            ends=await log.end_offsets(events),
+            read=await log.committed(self._topic(APP_ID), events),
+            refused=sum((await log.end_offsets(self._topic(DEAD_LETTERS.name))).values()),
+            recovered=all(runtime.ready for runtime in self._runtimes()),
+        )
 
     def _owner_of(self, customer_id: str) -> str | None:
         known = self.customers.directory.customers.get(customer_id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from standardwebhooks.webhooks import Webhook
 
 from alerting.app import Alerting, build
 from alerting.owed import Pace
+from alerting.sight import Look
 from alerting.transport import Transport
 from schemas.configuration import AlertsSpec
 from schemas.topics import ACKNOWLEDGEMENTS, ALERTS, DELIVERIES, HEALTH, JOURNEYS, OUTCOMES
@@ -90,7 +91,7 @@ async def worker(
     url: str, spec: AlertsSpec, *, pace: Pace = QUICK, now: datetime | Callable[[], datetime] = NOW,
     settings: TransportSettings = SETTINGS,
     late_after: timedelta = timedelta(days=30), begin: Sequence[Mapping[str, Any]] = (),
-    prepare: Callable[[Worker], object] = id,
+    prepare: Callable[[Worker], object] = id, look: Callable[[], Awaitable[Look]] | None = None,
 ) -> AsyncIterator[Worker]:  # fmt: skip
     """A running worker; leaving stops it as SIGTERM would. `begin` is in the topics before it starts,
     `prepare` sees it before. `now` is heardback's clock, standing still unless it is one."""
@@ -98,7 +99,8 @@ async def worker(
     runtime = create_app("alerting-test", url, topics=TOPICS, settings=settings)
     registry = CollectorRegistry()
     transport = Transport(runtime=runtime, record=Record, fenced=Fenced)
-    alerting = build(transport, spec, now=clock, registry=registry, pace=pace, late_after=late_after)
+    alerting = build(transport, spec, now=clock, registry=registry, pace=pace, late_after=late_after,
+                     look=look)  # fmt: skip
     found = Worker(runtime, alerting, registry)
     prepare(found)
     if begin:

@@ -1,0 +1,75 @@
+"""heardback that cannot see, on a real Kafka: somebody is told, also where the broker is what is away."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.acceptance.heardback import Heardback, ago, event, eventually
+from tests.servers.kafka import Kafka
+from tests.servers.receiver import Receiver, Request
+
+SECRET = "whsec_" + base64.b64encode(b"the secret of the tests").decode()
+CONFIGURATION = """\
+calendars:
+  always: {{always_open: true}}
+policies:
+  - {{name: all, calendar: always, targets: {{first_response: 1s}}}}
+alerts:
+  blind_after: 5s
+  receivers: [{{type: webhook, name: hook, urls: ['{url}/'], secret: {secret}}}]
+broker: {{partitions: 2, start_timeout_seconds: 60, session_timeout_seconds: 60}}
+"""
+
+
+@pytest.fixture
+def own_kafka(kafka: Kafka, tmp_path: Path) -> Iterator[Kafka]:
+    """A broker that a test may stop: not the one of the others, which is here only where there can be one."""
+    assert kafka.url
+    with Kafka(tmp_path / "kafka") as found:
+        yield found
+
+
+def told(receiver: Receiver) -> list[tuple[str, str, str | None]]:
+    """Kind, state and reason, each once, in their order."""
+    bodies = [orjson.loads(request.body) for request in receiver.accepted]
+    return list(dict.fromkeys((body["kind"], body["state"], body["labels"].get("cause")) for body in bodies))
+
+
+@pytest.mark.slow
+def test_somebody_is_told_when_nobody_reads_and_when_the_broker_is_away(own_kafka: Kafka, tmp_path: Path) -> None:
+    def heard(kind: str, state: str, reason: str | None = None) -> None:
+        def found(_: list[Request]) -> bool:
+            return (kind, state, reason) in told(receiver)
+
+        receiver.wait(found, seconds=60)
+
+    with Receiver() as receiver:
+        configuration = CONFIGURATION.format(url=receiver.url, secret=SECRET)
+        streams, alerting, gateway = (
+            Heardback(tmp_path / role, broker=own_kafka.url, role=role, configuration=configuration)
+            for role in ("streams", "alerting", "gateway")
+        )
+        with streams, alerting, gateway:
+            os.kill(streams.pid, signal.SIGSTOP)
+            assert gateway.post(event("contact.opened", "T-1", customer_id="c-1"))[0] == 202
+            heard("blind", "firing", "lag")
+            answer = {**event("message.sent", "T-1", customer_id="c-1", agent_id="a-1"), "id": "a", "time": ago()}
+            assert gateway.post(answer)[0] == 202
+            os.kill(streams.pid, signal.SIGCONT)
+            heard("blind", "resolved", "lag")
+            assert not [one for one in told(receiver) if one[0] == "breach"], "answered while nobody looked"
+            os.kill(own_kafka.pid, signal.SIGSTOP)
+            try:
+                heard("blind", "firing", "broker_away")
+            finally:
+                os.kill(own_kafka.pid, signal.SIGCONT)
+            heard("blind", "resolved", "broker_away")
+            kinds = [record.json["kind"] for record in eventually(lambda: alerting.records("alerts"), what="alerts")]
+            assert kinds.count("blind") == 4, "written down once the broker was there"
