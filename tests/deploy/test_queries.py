@@ -3,6 +3,7 @@ heardback to which everything has happened: it returns data, or is listed here w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from streams.transport import Record
 from tests.acceptance.heardback import Heardback, ago, append, event, eventually
 from tests.acceptance.test_running import SECRET
 from tests.deploy.promql import selectors
-from tests.deploy.test_grafana import expressions, panels
+from tests.deploy.test_grafana import DASHBOARDS, expressions, panels
 from tests.deploy.test_prometheus import RULE_FILES, alerts, rules
 from tests.servers.prometheus import Prometheus
 from tests.servers.receiver import Answer, Receiver
@@ -115,6 +116,20 @@ def test_every_query_of_a_panel_returns_data(scraped: Prometheus, panel: Mapping
         found = scraped.query(promql)
         assert bool(found) != (promql in EMPTY), promql
         assert not found or any(row["value"][1] != "NaN" for row in found), promql
+
+
+@pytest.mark.parametrize("variable", ["tier", "policy"])
+def test_a_filter_has_values_to_choose_from(scraped: Prometheus, variable: str) -> None:
+    filters = [
+        one["query"]["query"]
+        for dashboard in DASHBOARDS.values()
+        for one in dashboard["templating"]["list"]
+        if one["name"] == variable
+    ]
+    assert filters
+    for asked in filters:
+        metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", asked).groups()
+        assert "gold" in {row["metric"].get(label) for row in scraped.query(f"group by ({label}) ({metric})")}
 
 
 @pytest.mark.parametrize("rule", [pytest.param(rule, id=rule.get("alert") or rule["record"]) for rule in rules()])
