@@ -15,6 +15,8 @@ from alerting.notify import UNDELIVERED, Notice
 
 MARKS: Final = {"warning": "warning", "page": "PAGE", "critical": "CRITICAL"}
 GRAVITY: Final = tuple(MARKS)
+TEXT_CHARACTERS: Final = 1_000
+FACT_CHARACTERS: Final = 500
 _LINKS: Final = (("url", "contact"), ("board_url", "explanation"), ("runbook_url", "runbook"))
 _FACTS: Final = (
     ("promised", "promised"), ("waited_open", "waited, open time"), ("waited_wall", "waited"),
@@ -116,8 +118,12 @@ def _line(alert: Mapping[str, Any]) -> Line:
         mark=MARKS[alert["severity"]] if firing else printable(str(alert["resolution"])),
         kind=alert["kind"].replace("_", " "),
         contact_id=printable(alert["contact_id"] or ""),
-        text=printable(alert["summary"]),
+        text=shortened(printable(alert["summary"]), TEXT_CHARACTERS),
         over=not firing,
         links=tuple((name, address) for name, address in addresses if address is not None),
-        facts=tuple((name, printable(str(annotations[key]))) for key, name in _FACTS if annotations.get(key)),
+        facts=tuple(
+            (name, shortened(printable(str(annotations[key])), FACT_CHARACTERS))
+            for key, name in _FACTS
+            if annotations.get(key)
+        ),
     )

@@ -34,6 +34,9 @@ SINGLE_MOST: Final = 5
 """So many customers at once get a mail each; more are one mail."""
 
 CUSTOMERS_SHOWN: Final = 50
+LINES_SHOWN: Final = 5
+"""Of each customer, where a mail is about many."""
+
 SUBJECT_CHARACTERS: Final = 200
 
 
@@ -99,7 +102,8 @@ def mail(notices: Sequence[Notice], sender: str, to: Sequence[str], sent_at: dat
     made["X-Auto-Response-Suppress"] = "All"
     if any(notice.record["state"] == "firing" and notice.record["severity"] != "warning" for notice in notices):
         made["Importance"] = "high"
-    shown = [_customer(notice.record) for notice in notices[:CUSTOMERS_SHOWN]]
+    most = None if len(notices) == 1 else LINES_SHOWN
+    shown = [_customer(notice.record, most) for notice in notices[:CUSTOMERS_SHOWN]]
     title = lines.headline(notices[0].record) if len(notices) == 1 else lines.counted(notices)
     said = {"title": title, "customers": shown, "hidden": max(0, len(notices) - CUSTOMERS_SHOWN)}
     made.set_content(_template("mail.txt").render(said))
@@ -119,13 +123,14 @@ def _key(notices: Sequence[Notice]) -> str:
     return "digest_" + blake2b("\0".join(notice.key for notice in notices).encode(), digest_size=16).hexdigest()
 
 
-def _customer(record: Mapping[str, Any]) -> dict[str, Any]:
+def _customer(record: Mapping[str, Any], most: int | None) -> dict[str, Any]:
+    found = lines.lines(record)
     return {
         "headline": lines.headline(record),
         "why_here": lines.why_here(record),
         "page": lines.web_address(record["annotations"].get("board_url")),
-        "lines": lines.lines(record),
-        "more": lines.more(record),
+        "lines": found[:most],
+        "more": lines.more(record) + len(found) - len(found[:most]),
     }
 
 

@@ -2,7 +2,8 @@
 
 https://developer.pagerduty.com/docs/send-alert-event: `trigger` opens an incident or is added to the open one
 with the same `dedup_key`, which is the customer's episode here; `acknowledge` and `resolve` name it only.
-Severities there: critical, error, warning, info. A summary has 1,024 characters at most, an event 512 KB.
+Severities there: critical, error, warning, info. A summary has 1,024 characters at most, an event 512 KB. Accounts in
+the EU are at `urls: [https://events.eu.pagerduty.com/v2/enqueue]`.
 """
 
 from __future__ import annotations

@@ -122,6 +122,27 @@ async def test_many_customers_at_once_are_one_mail(server: MailServer) -> None:
     assert len(server.mails) == 3
 
 
+@pytest.mark.parametrize("customers", [1, 60])
+async def test_however_much_there_is_to_say_a_mail_has_its_bound(server: MailServer, customers: int) -> None:
+    long = "& <b> " * 1_000
+    notices = [
+        notice(
+            "",
+            *[
+                {**alert, "summary": long, "annotations": {**alert["annotations"], "explanation": long}}
+                for contact in range(30)
+                for alert in alerts_of(overdue(contact_id=f"T-{contact}", customer_id=f"c-{number}"))
+            ],
+        )
+        for number in range(customers)
+    ]
+    answers = await email(server, timeout_seconds=30).deliver(notices)
+    assert {answer.result for answer in answers} == {"delivered"}
+    [mail] = server.mails
+    assert len(mail.content.as_bytes()) < 2_000_000
+    assert "and 10 more" in text_of(mail.content) if customers == 1 else "and 25 more" in text_of(mail.content)
+
+
 ANSWERS = [
     ("250 taken", "delivered", False),
     ("421 closing", "not_taken", True),
