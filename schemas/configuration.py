@@ -213,6 +213,14 @@ class FactsSpec(Strict):
     url: Annotated[str | None, Field(repr=False)] = None  # it may carry a password
     url_file: str | None = None
 
+    @field_validator("url")
+    @classmethod
+    def _of_a_kind(cls, value: str | None) -> str | None:
+        """What was found is not said: it may carry a password."""
+        if value is not None and not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ValueError("found another kind of URL, wanted sqlite:///PATH or postgresql://HOST/DATABASE")
+        return value
+
     @model_validator(mode="after")
     def _one(self) -> FactsSpec:
         if self.url is not None and self.url_file is not None:

@@ -92,7 +92,7 @@ class Heardback(ServerProcess):
         what = ["worker", role] if role else ["run"]
         if broker is not None:
             what += ["--broker", broker]
-        elif role is None:
+        if role is None:
             what += ["--data", str(self.data)]
         what += ["--config", str(self.configuration), "--port", str(self.port), *options]
         variables = [f"{name}={value}" for name, value in (settings or {}).items()]
