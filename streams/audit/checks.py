@@ -313,19 +313,30 @@ class Checks:
             if not waiting:
                 self._baseless(customer_id, alert_id, firing, "a journey that waits")
 
-    def alerts_of_nobody(self) -> None:
-        """Alerts of contacts of which the log knows no fact. After all groups."""
-        for contact_id in self._firing.keys() - self._seen:
+    def of_nobody(self) -> None:
+        """Outcomes and alerts of contacts of which the log knows no fact. After all groups."""
+        for contact_id in sorted((self._firing.keys() | self.view.outcomes.keys()) - self._seen):
             heard, kept = self.view.contacts.get(contact_id), self.view.kept.get(contact_id)
             if heard is not None and heard.in_flight:
                 self._unjudged("in_flight")
-                continue
-            for alert_id, _, firing in self._firing[contact_id]:
-                if (kept is not None and kept.knows_more) or firing.at_us < self.view.whole_since_us:
-                    self._unjudged("beyond_the_log")
-                elif firing.record["kind"] in OF_CLOCKS or firing.record["kind"] == "dead_end":
-                    self._baseless(contact_id, alert_id, firing, "a contact with events")
-                    self.suspects.add(contact_id)
+            elif kept is not None and kept.knows_more:
+                self._unjudged("beyond_the_log")
+            else:
+                self._made_up(contact_id)
+
+    def _made_up(self, contact_id: str) -> None:
+        """What an event that the log has dropped since may have brought about is let be."""
+        before = len(self.found.findings)
+        for last in self.view.outcomes.get(contact_id, {}).values():
+            if not self.view.whole_since_us and last.reason != "superseded":
+                said = f"{last.target}:{last.cycle}"
+                self._find("outcome_without_clock", contact_id, said, "a contact with events", _text(_said(last)))
+        for alert_id, _, firing in self._firing.get(contact_id, ()):
+            of_contact = firing.record["kind"] in OF_CLOCKS or firing.record["kind"] == "dead_end"
+            if of_contact and firing.at_us >= self.view.whole_since_us:
+                self._baseless(contact_id, alert_id, firing, "a contact with events")
+        if len(self.found.findings) > before:
+            self.suspects.add(contact_id)
 
     # -- what comes of it
 

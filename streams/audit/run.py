@@ -106,7 +106,7 @@ async def _look(
         checks.group(group)
         if count % 200 == 0:
             await asyncio.sleep(0)
-    checks.alerts_of_nobody()
+    checks.of_nobody()
     return checks
 
 

@@ -17,9 +17,13 @@ from schemas.configuration import Configuration
 from streams import settings
 from streams.audit import Asked, Audited, NothingToAudit, audit
 from streams.audit.topics import Topics
+from streams.engine.calendar import to_us
 from streams.engine.outcome import record_id
+from streams.engine.timeline import Contact, fact
+from streams.moving import MOVED
 from streams.promises import in_force_record, records_of
-from streams.state import postponed
+from streams.state import ContactState, encode_body, postponed
+from streams.transport import Record
 from streams.transport.sqlite import SqliteLog
 from tests.scenarios.pipeline import Pipeline
 from tests.streams.audit.tampering import Hands
@@ -223,6 +227,21 @@ async def test_an_outcome_of_no_clock_is_named(hands: Hands) -> None:
     outcome = next(one for one in hands.values(TOPICS.outcomes) if of("fresh", target="resolution")(one))
     hands.put(TOPICS.outcomes, "c-fresh", {**outcome, "outcome_id": "0" * 32, "target": "update"})
     assert named(await audited(hands)) == [("outcome_without_clock", "fresh", "update:1")]
+
+
+async def test_a_contact_that_no_event_brought_is_named(tmp_path: Path) -> None:
+    """On Kafka whoever may write to the topic may also say what homes tell each other."""
+    opened = fact(to_us(NINE), "/desk", "e-1", "contact.opened", {"channel": "ticket"})
+    made_up = ContactState(Contact("made-up", "c-1", [opened]), "c-1")
+    forged = Record(key=b"c-1", value=b"c-1\n" + encode_body(made_up), headers=[(MOVED, b"1")])
+    configuration = settings.parse(CONFIGURATION, file="here")
+    async with Pipeline(f"sqlite:///{tmp_path}/log.sqlite3", configuration, start=NINE) as pipeline:
+        await pipeline.put_records([forged])
+        await pipeline.pass_time(NOON)
+        found = await pipeline.audit()
+    assert {("outcome_without_clock", "made-up"), ("alert_without_clock", "made-up")} <= {
+        finding[:2] for finding in found.findings
+    }
 
 
 async def test_a_journey_that_was_lost_is_named(hands: Hands) -> None:
