@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.heardback import Heardback, event, eventually
+from tests.acceptance.heardback import Heardback, command, event, eventually
 from tests.acceptance.timeline import Timeline, Told
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.receiver import Answer, Receiver, Request, Reset, Stall
@@ -210,6 +210,10 @@ def test_what_a_receiver_refuses_or_does_not_take_in_time_is_told_to_the_fallbac
         story.at(0, desk.asks("c-1", "AC-1"))
         story.want("pager", "trigger c-1: AC-1 PAGE", since=DUE, until=DUE + SOON)
         story.run()
+        listed = command("alerts", "list", "--data", heardback.data, "--format", "json", folder=tmp_path)
+        assert listed.returncode == 0, listed.stderr
+        [alert] = json.loads(listed.stdout)
+        assert (alert["contact_id"], alert["receivers"]) == ("AC-1", {"hook": "rejected", "pager": "delivered"})
         story.at(0, hook.stop)
         story.at(0, desk.asks("c-2", "AC-2"))
         story.want("pager", "trigger c-2: AC-2 PAGE", since=DUE + 2, until=DUE + 2 + SOON)

@@ -184,6 +184,30 @@ def test_killed_at_random_instants_a_pager_has_one_incident_for_each_customer_wh
 
 
 @pytest.mark.slow
+def test_killed_at_random_instants_the_fallback_has_whoever_waits_where_a_receiver_refuses_all(
+    tmp_path: Path, hook: Receiver
+) -> None:
+    randomly = random.Random(11)
+    records = histories("fallback", 30, 14)
+    with Receiver() as refusing:
+        refusing.always(Answer(status=403))
+        spec = spec_of(webhook(refusing.url), pager(hook.url))
+        worker = Killed(
+            tmp_path / "worker", {**spec, "routes": [{"receivers": ["hook"]}], "fallback": "pager"}, records
+        )
+        for _ in range(KILLS // 2):
+            worker.start()
+            hook.next(*randomly.choices([Answer(status=503), Reset(), Stall(seconds=0.1)], k=2))
+            time.sleep(randomly.uniform(0, 0.4))
+            worker.kill()
+        worker.start()
+        assert worker.hears(b"quiet"), worker.said()
+        worker.kill()
+    check_incidents(hook, "fallback", 30, 14)
+    check_recorded(worker, records)
+
+
+@pytest.mark.slow
 def test_killed_after_any_step_a_pager_has_one_incident_for_each_customer_who_waits(
     tmp_path: Path, hook: Receiver
 ) -> None:
