@@ -110,7 +110,8 @@ class Metrics:
         self._waiting = _WaitingNow(worst_customers, self._tier, now, monotonic)
         self._lags = _LagNow()
         self._readiness = _ReadyNow()
-        for collector in (self._waiting, self._lags, self._readiness):
+        self._facts = _FactsNow(now)
+        for collector in (self._waiting, self._lags, self._readiness, self._facts):
             registry.register(collector)
 
     def _declare_counters(self, registry: CollectorRegistry) -> None:
@@ -161,6 +162,7 @@ class Metrics:
         waiting: Callable[[], Iterable[Waiting]] | None = None,
         progress: Callable[[], Iterable[Lag]] | None = None,
         ready: Callable[[], bool] | None = None,
+        facts_until: Callable[[], datetime] | None = None,
     ) -> None:
         """Has gauges computed from these at each scrape; those of waiting at most every 5 seconds."""
         if waiting is not None:
@@ -169,6 +171,8 @@ class Metrics:
             self._lags.source = progress
         if ready is not None:
             self._readiness.source = ready
+        if facts_until is not None:
+            self._facts.source = facts_until
 
     def opened(self, channel: str, tier: str | None, count: int = 1) -> None:
         """A customer opened a contact."""
@@ -405,6 +409,30 @@ class _ReadyNow(Collector):
 
 def _ready_family() -> GaugeMetricFamily:
     return GaugeMetricFamily("responsiveness_ready", "Whether every partition of this process is ready: 1 or 0.")
+
+
+class _FactsNow(Collector):
+    """How old the facts of reports are. Nothing where another process writes them."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self.source: Callable[[], datetime] | None = None
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """The family without samples."""
+        return [_facts_family()]
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        """Seconds since everything that had been told was in the store."""
+        family = _facts_family()
+        if self.source is not None:
+            family.add_metric((), max(0.0, (self._now() - self.source()).total_seconds()))
+        return [family]
+
+
+def _facts_family() -> GaugeMetricFamily:
+    words = "How long ago the facts that reports are made from were last complete; grows while their database is away."
+    return GaugeMetricFamily("responsiveness_facts_delay_seconds", words)
 
 
 class _LagNow(Collector):

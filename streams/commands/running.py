@@ -172,6 +172,7 @@ class System:
             await self._start_alerting()
         if FACTS in self.roles and self._facts is not None:
             writer = Writer(self._log, self._topic, self._facts, now=self.now, know_every_seconds=self._know_every)
+            self.metrics.watch(facts_until=lambda: writer.complete_at)
             self._facts_writer = asyncio.create_task(writer.run(), name="facts")
         self._starting = ""
 

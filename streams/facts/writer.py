@@ -40,7 +40,8 @@ log = structlog.get_logger(__name__)
 
 
 class Writer:
-    """Follows the topics into a store. `topic_name` gives the full name of a topic, `now` is heardback's clock."""
+    """Follows the topics into a store. `topic_name` gives the full name of a topic, `now` is heardback's clock.
+    `complete_at` is when everything that had been told was last in the store, at first when the writer was made."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class Writer:
         self._after_step = after_step
         self._positions: dict[Position, int] = {}
         self._reached: dict[Position, int] = {}
-        self.behind_records = 0
+        self.complete_at = now()
 
     async def run(self) -> None:
         """For ever. Raises FactsError where the facts are another version's, TransportError where the log is away."""
@@ -116,9 +117,9 @@ class Writer:
             begin, end = await self._client.begin_offsets(topic), await self._client.end_offsets(topic)
             for partition, last in end.items():
                 behind += last - min(last, max(begin[partition], self._reached[topic, partition]))
-        self.behind_records = behind
         if not behind:
             await self._store.know_until(now)
+            self.complete_at = now
 
     @asynccontextmanager
     async def _read(self, start: Mapping[str, Mapping[int, int]]) -> AsyncIterator[asyncio.Queue[Batch | Exception]]:

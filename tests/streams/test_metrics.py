@@ -39,6 +39,7 @@ CONTRACT = {
     "responsiveness_deadline_delay_seconds_count": set(),
     "responsiveness_worst_wait_seconds": {"customer_id"},
     "responsiveness_ready": set(),
+    "responsiveness_facts_delay_seconds": set(),
     "responsiveness_build_info": {"version", "python_version"},
 }
 
@@ -115,6 +116,7 @@ def everything_happens(metrics: Metrics) -> None:
         waiting=lambda: [Waiting("first_response", "overdue", "gold", "c-17", START_US - 60_000_000)],
         progress=lambda: [Partition(0, 0.5)],
         ready=lambda: True,
+        facts_until=lambda: START,
     )
 
 
@@ -316,6 +318,16 @@ def test_the_first_breach_of_a_promise_is_an_increase_as_its_counter_was_nought_
     assert desk.value("bounces_total", direction="outbound", permanent="true") == 0
     assert desk.value("dead_ends_total", channel="form") == 0
     assert desk.value("refused_total", reason="broken_json") == 0
+
+
+def test_facts_grow_old_until_everything_told_is_in_them_and_only_where_they_are_written(desk: Desk) -> None:
+    assert desk.value("facts_delay_seconds") is None
+    until = [START]
+    desk.metrics.watch(facts_until=lambda: until[0])
+    desk.now = START + timedelta(minutes=5)
+    assert desk.value("facts_delay_seconds") == 300
+    until[0] = desk.now
+    assert desk.value("facts_delay_seconds") == 0
 
 
 def test_ready_says_what_is_asked_at_each_scrape_and_nothing_before_anybody_knows(desk: Desk) -> None:

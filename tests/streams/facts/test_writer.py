@@ -106,7 +106,7 @@ async def test_facts_are_complete_until_an_instant_only_when_everything_before_i
         writer = Writer(client, lambda name: name, store, now=lambda: now[0], know_every_seconds=0.05)
         running = asyncio.create_task(writer.run())
         await until(lambda: all_in(client, store), running)
-        assert writer.behind_records == 0
+        assert writer.complete_at == NOW
         now[0] = NOW + timedelta(hours=1)
 
         async def an_hour_later() -> bool:
