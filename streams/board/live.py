@@ -32,13 +32,18 @@ STANDING_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 2.0
 PROBE_SECONDS: Final = 10.0
 FORGET_SECONDS: Final = 60.0
+RECALL_SECONDS: Final = 15.0
+LongAgo = Callable[[int, Callable[[str], bool]], Iterable[tuple[int, Mapping[str, Any]]]]
+"""Explanations of contacts, each with its partition, in which somebody has waited since before an instant (in
+microseconds), but for those of which the predicate says that they are known."""
 log = structlog.get_logger(__name__)
 
 
 class Board:
     """Who waits now. `client` is connected already when `start` is called, and its topics exist; `topic` gives
     a topic's full name. `customers` is the directory of this process. What was due before `alerts_from` is never
-    paged (None: before the first start). `late_after` is how long contacts are kept after their end."""
+    paged (None: before the first start). `late_after` is how long contacts are kept after their end, `remembered` how
+    long the topics keep a record: whoever has waited longer is known by `long_ago` alone (None: by nobody here)."""
 
     def __init__(
         self,
@@ -49,18 +54,22 @@ class Board:
         now: Callable[[], datetime],
         alerts_from: datetime | None = None,
         late_after: timedelta = timedelta(days=30),
+        remembered: timedelta = timedelta(days=30),
+        long_ago: LongAgo | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         retry_seconds: float = RETRY_SECONDS,
         probe_seconds: float = PROBE_SECONDS,
+        recall_seconds: float = RECALL_SECONDS,
     ) -> None:
         self.waiting = Waiting()
         self.calendars = Calendars()
         self.unreadable = 0
         self._client, self._topic, self._customers = client, topic, customers
         self._now, self._monotonic = now, monotonic
-        self._retry_seconds, self._probe_seconds = retry_seconds, probe_seconds
+        self._retry_seconds, self._probe_seconds, self._recall_seconds = retry_seconds, probe_seconds, recall_seconds
         self._alerts_from_us = None if alerts_from is None else to_us(alerts_from)
         self._late_after_us = late_after // timedelta(microseconds=1)
+        self._remembered_us, self._long_ago = remembered // timedelta(microseconds=1), long_ago
         self._positions: dict[str, dict[int, int]] = {}
         self._caught_up = asyncio.Event()
         self._away_since: datetime | None = None
@@ -156,7 +165,14 @@ class Board:
 
     def _stand(self, ranked: Iterable[Ranked], now_us: int) -> Standing:
         alerts_from_us = self.calendars.first_start_us if self._alerts_from_us is None else self._alerts_from_us
-        return Standing(in_order(ranked), self.calendars, self.known, now_us=now_us, alerts_from_us=alerts_from_us)
+        return Standing(
+            in_order(ranked),
+            self.calendars,
+            self.known,
+            now_us=now_us,
+            alerts_from_us=alerts_from_us,
+            remembered_us=self._remembered_us,
+        )
 
     def _facts_of(self, entry: Entry) -> Facts:
         version = (entry.version, self._customers().version, self.calendars.version)
@@ -179,6 +195,8 @@ class Board:
                 together.create_task(self._again(self._follow, name))
             together.create_task(self._probe())
             together.create_task(self._forget())
+            if self._long_ago is not None:
+                together.create_task(self._recall(self._long_ago))
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         if not work.cancelled() and (error := work.exception()) is not None:
@@ -238,6 +256,21 @@ class Board:
             except (TransportError, TimeoutError) as error:
                 self._heard_nothing(error)
             await asyncio.sleep(self._probe_seconds)
+
+    async def _recall(self, long_ago: LongAgo) -> None:
+        """Brings back who has waited for so long that the topics no longer say so: they wait most of all."""
+        while True:
+            on_board = {clock.contact_id for entry in self.waiting.entries.values() for clock in entry.clocks.values()}
+            pace = Pace()
+            for partition, explained in long_ago(to_us(self._now()) - self._remembered_us, on_board.__contains__):
+                for clock in explained["clocks"]:
+                    if clock["ended_at"] is None:
+                        self.waiting.on_outcome(partition, {"revision": 0, **clock})
+                for journey in explained["journeys"]:
+                    if journey["state"] == "waiting":
+                        self.waiting.on_journey(partition, {"revision": 0, **journey})
+                await pace()
+            await asyncio.sleep(self._recall_seconds)
 
     async def _forget(self) -> None:
         while True:

@@ -11,7 +11,9 @@ from typing import Final, Literal, NamedTuple
 
 from streams.board.heard import Alert
 
-State = Literal["escalated", "paged", "acknowledged", "at_risk", "warned", "not_paged", "in_time", "no_promise"]
+State = Literal[
+    "escalated", "paged", "acknowledged", "at_risk", "warned", "not_paged", "not_known", "in_time", "no_promise"
+]
 
 _WORDS: Final[dict[str, str]] = {
     "at_risk": "at risk",
@@ -41,8 +43,11 @@ class Late(NamedTuple):
     alerts: bool
 
 
-def paging_of(alerts: Iterable[Alert], late: Sequence[Late], *, alerts_from_us: int | None, promised: bool) -> Paging:
-    """What was due before `alerts_from_us` is never paged. `promised`: whether anything is promised at all."""
+def paging_of(
+    alerts: Iterable[Alert], late: Sequence[Late], *, alerts_from_us: int | None, told_since_us: int, promised: bool
+) -> Paging:
+    """What was due before `alerts_from_us` is never paged; of what was paged before `told_since_us` nothing is known
+    any more. `promised`: whether anything is promised at all."""
     firing = sorted(alerts, key=lambda alert: (-_GRAVITY.get(alert.severity, 0), alert.starts_us))
     pages = [alert for alert in firing if alert.severity != "warning"]
     untaken = [alert for alert in pages if alert.acknowledged_us is None]
@@ -53,6 +58,8 @@ def paging_of(alerts: Iterable[Alert], late: Sequence[Late], *, alerts_from_us: 
         last = max(pages, key=lambda alert: alert.acknowledged_us or 0)
         words = f"by {last.acknowledged_by}" if last.acknowledged_by else _words(last)
         return Paging("acknowledged", words, last.acknowledged_us, last)
+    if late and not firing and all(one.since_us < told_since_us for one in late):
+        return Paging("not_known", "what was paged is longer ago than the topics remember", None, None)
     if late:
         return Paging("not_paged", _why_not(late, alerts_from_us), None, firing[0] if firing else None)
     if firing:

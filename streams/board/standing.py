@@ -120,16 +120,25 @@ class Row:
 
 
 class Standing:
-    """Everybody who waits at `now_us`, ranked; rows are made for those who are looked at."""
+    """Everybody who waits at `now_us`, ranked; rows are made for those who are looked at. `remembered_us`: for how
+    long the topics keep what was paged."""
 
     def __init__(
-        self, ranked: Sequence[Ranked], calendars: Calendars, known: Known, *, now_us: int, alerts_from_us: int | None
+        self,
+        ranked: Sequence[Ranked],
+        calendars: Calendars,
+        known: Known,
+        *,
+        now_us: int,
+        alerts_from_us: int | None,
+        remembered_us: int,
     ) -> None:
         self.ranked = ranked
         self.now_us = now_us
         self._calendars = calendars
         self._known = known
         self._alerts_from_us = alerts_from_us
+        self._told_since_us = now_us - remembered_us
         self._rows: dict[str, Row] = {}
         self._choices: dict[str, list[str]] | None = None
 
@@ -190,6 +199,7 @@ class Standing:
                 entry.alerts.values(),
                 [one.late for one in _deadlines(entry, waited_for, self._calendars) if one.over(self.now_us)],
                 alerts_from_us=self._alerts_from_us,
+                told_since_us=self._told_since_us,
                 promised=deadline is not None,
             ),
         )

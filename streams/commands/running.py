@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
@@ -347,7 +347,21 @@ class System:
             now=self.now,
             alerts_from=alerts_from if isinstance(alerts_from, datetime) else None,
             late_after=timedelta(seconds=configuration.limits.late_after.seconds),
+            remembered=timedelta(days=configuration.broker.retention_days - 1),
+            long_ago=self._long_ago if STREAMS in self.roles else None,
         )
+
+    def _long_ago(self, before_us: int, known: Callable[[str], bool]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What our tables know of contacts in which somebody has waited since before that instant."""
+        assert self.streams is not None
+        for partition, home in list(self.streams.track.homes.items()):
+            for contact_id, header in list(home.headers.items()):
+                since = header.since_us
+                since_us = min(since, default=before_us) if isinstance(since, tuple) else since
+                if header.kinds and since_us < before_us and not known(contact_id):
+                    explained = self.streams.explain(contact_id, self.now())
+                    if explained is not None:
+                        yield partition, explained
 
     def _acknowledge(self) -> Acknowledge | None:
         if self._acknowledging is None:

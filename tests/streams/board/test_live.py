@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,8 @@ from schemas.customers import Customer
 from schemas.topics import ALERTS, JOURNEYS, OUTCOMES, POLICIES, TOPICS, Topic
 from streams.board import Board, Filter
 from streams.customers import Customers
+from streams.engine.calendar import to_us
+from streams.engine.explain import explain, to_json
 from streams.promises import in_force_record, records_of
 from streams.transport import (
     Batch,
@@ -30,6 +32,7 @@ from streams.transport import (
 )
 from tests.servers.kafka import Kafka
 from tests.streams.board.records import CONFIGURATION, MONDAY, alert, answered, attempt, journey, outcome, resolved
+from tests.streams.engine.told import EVERYBODY, PROMISED, contacts
 
 PARTITIONS = 2
 
@@ -44,7 +47,7 @@ class Topics:
         self.now = MONDAY + timedelta(hours=1, minutes=10)
         self.board = self.another()
 
-    def another(self, log: LogClient | None = None) -> Board:
+    def another(self, log: LogClient | None = None, **changed: Any) -> Board:
         return Board(
             lambda: log or self.log,
             lambda name: self.prefix + name,
@@ -53,6 +56,7 @@ class Topics:
             monotonic=lambda: self.seconds,
             retry_seconds=0.01,
             probe_seconds=0.05,
+            **changed,
         )
 
     async def make(self) -> None:
@@ -202,6 +206,30 @@ async def test_a_broker_that_goes_away_is_said_and_reading_goes_on_where_it_stop
     log.away = True
     await topics.until(lambda: topics.board.away_since is not None)
     assert topics.board.caught_up, "what is known stays on the board"
+
+
+async def test_who_has_waited_longer_than_the_topics_remember_is_brought_back(topics: Topics) -> None:
+    story = "Mon 09:10 A opened channel=ticket\nMon 09:20 A answered by=anna\nMon 09:30 A wrote"
+    explained = explain("A", contacts(story), PROMISED, lambda _: EVERYBODY, to_us(topics.now))
+    assert explained is not None
+    content, asked = to_json(explained), list[tuple[int, bool]]()
+
+    def long_ago(before_us: int, known: Callable[[str], bool]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        asked.append((before_us, known("A")))
+        if not known("A"):
+            yield 1, content
+
+    topics.board = topics.another(long_ago=long_ago, remembered=timedelta(days=3), recall_seconds=0.02)
+    topics.board.start()
+    await topics.until(lambda: len(asked) > 2)
+    assert asked[0] == (to_us(topics.now - timedelta(days=3)), False)
+    assert asked[-1][1], "once is enough"
+    [entry] = topics.board.waiting.entries.values()
+    assert sorted(clock.target for clock in entry.waited_for) == ["next_response"]
+    [ended] = [clock for clock in content["clocks"] if clock["ended_at"] is None and clock["target"] == "next_response"]
+    over = {"revision": 7, "ended_at": "2026-11-16T10:00:00Z", "verdict": "kept", "reason": "answered_in_time"}
+    topics.board.waiting.on_outcome(1, {**ended, **over, "stage": "ended"})
+    assert not entry.waited_for, "what the topic says later holds"
 
 
 class Mistaken(Away):

@@ -45,7 +45,14 @@ class Topics:
             for entry in self.waiting.entries.values()
             if entry.waits
         ]
-        return Standing(in_order(ranked), self.calendars, CUSTOMERS.get, now_us=now_us, alerts_from_us=alerts_from)
+        return Standing(
+            in_order(ranked),
+            self.calendars,
+            CUSTOMERS.get,
+            now_us=now_us,
+            alerts_from_us=alerts_from,
+            remembered_us=us(24 * 30) - us(0),
+        )
 
     def row(self, hours: float, alerts_from: int | None = None) -> Any:
         standing = self.standing(hours, alerts_from)
@@ -233,6 +240,12 @@ def test_a_broken_promise_without_a_page_says_why(topics: Topics) -> None:
     topics.outcome("T-2", "c-1")
     assert topics.row(2).paging.words == "no page has come yet"
     assert topics.row(2, alerts_from=us(1.5)).paging.words == "due before alerts began (alerts.from)"
+
+
+def test_what_was_paged_longer_ago_than_the_topics_remember_is_not_known(topics: Topics) -> None:
+    topics.outcome()
+    assert topics.row(24 * 30).paging.state == "not_paged"
+    assert topics.row(24 * 31).paging.state == "not_known"
 
 
 def test_where_nothing_is_promised_it_says_so(topics: Topics) -> None:
