@@ -33,8 +33,8 @@ def _numbers() -> list[Any]:
         ),
         number(
             "Our answers bounced", "Mails of ours that did not arrive, for good. An answer among them is taken "
-            "back, and its clock runs "
-            "on.", COUNT, _day('responsiveness_bounces_total{direction="outbound", permanent="true"}'),
+            "back, and its clock runs on.", COUNT,
+            _day('responsiveness_bounces_total{direction="outbound", permanent="true"}'),
             steps=ANY_IS_A_WARNING, runbook="OurMailBounces",
         ),
         number(

@@ -100,10 +100,13 @@ def _telling() -> list[Any]:
               Query("sum by (receiver, result) (rate(responsiveness_deliveries_total[$__rate_interval]))",
                     "{{receiver}} {{result}}"), runbook="AlertsNotDelivered"),
         graph("Owed, by receiver", "Grows while a receiver is away, or slower than we page.", COUNT,
-              Query("sum by (receiver) "
-              "(responsiveness_deliveries_owed)", "{{receiver}}"), runbook="AlertsNotDelivered"),
+              Query("sum by (receiver) (responsiveness_deliveries_owed)", "{{receiver}}"),
+              runbook="AlertsNotDelivered"),
+        graph("Facts for reports, behind", "How long ago the facts that reports are made from were last complete. "
+              "Pages do not wait for them.", SECONDS, Query("max(responsiveness_facts_delay_seconds)", "behind"),
+              runbook="FactsBehind"),
         listing("What runs", "Which heardback runs where.", COUNT,
-                {"processes": "count by (instance, version, python_version) (responsiveness_build_info)"}),
+                {"processes": "count by (instance, version, python_version) (responsiveness_build_info)"}, span=24),
     ]  # fmt: skip
 
 
