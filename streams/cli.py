@@ -238,7 +238,7 @@ def run(
 
 @app.command(epilog="Example: heardback worker streams --broker kafka://kafka:9092 --config heardback.yaml")
 def worker(
-    role: Annotated[str, typer.Argument(help="streams, alerting, gateway or facts.")],
+    role: Annotated[str, typer.Argument(help="streams, alerting, gateway, facts or audit.")],
     broker: Broker = None,
     config: ConfigFile = Path("heardback.yaml"),
     customers: CustomersFile = None,
