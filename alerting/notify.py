@@ -173,12 +173,14 @@ def undelivered(record: Alert, why: str) -> Alert:
 
 
 class Routes:
-    """Which receivers are told of an alert: those of the first route that matches; without routes all.
-    `owner_of` gives a customer's relationship manager, where one is known."""
+    """Which receivers are told of an alert: those of the first route that matches; without routes all but the
+    fallback, which is then told what the others cannot be. `owner_of` gives a customer's relationship manager,
+    where one is known."""
 
     def __init__(self, spec: AlertsSpec, owner_of: OwnerOf | None = None) -> None:
         self._routes = spec.routes
-        self._names = tuple(receiver.name for receiver in spec.receivers)
+        names = [receiver.name for receiver in spec.receivers]
+        self._names = tuple([name for name in names if name != spec.fallback] or names)
         self._owner_of = owner_of
 
     def receivers(self, alert: Mapping[str, Any], also: Sequence[str] = ()) -> tuple[str, ...]:

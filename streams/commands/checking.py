@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from alerting import routes
+from alerting.notify import Routes
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 
@@ -50,10 +51,9 @@ def explained(loaded: Configuration, said: dict[str, str]) -> Iterator[str]:
     alert = routes.example(said, spec)
     shown = {"kind": alert["kind"], "severity": alert["severity"], **said}
     yield "An alert: " + ", ".join(f"{key} {value}" for key, value in shown.items())
-    told: Sequence[str] = [receiver.name for receiver in spec.receivers]
+    told: Sequence[str] = () if spec.routes else Routes(spec).receivers(alert)
     if spec.routes:
         found = routes.looks(spec, alert, said.get("owner"))
-        told = ()
         for look in found:
             if look.against is None:
                 told = look.receivers
@@ -61,8 +61,11 @@ def explained(loaded: Configuration, said: dict[str, str]) -> Iterator[str]:
             else:
                 yield f"  route {look.number}: no, {look.against}"
     else:
-        yield "  no routes: every receiver is told of everything"
+        but = " but the fallback" if spec.fallback is not None and spec.fallback not in told else ""
+        yield f"  no routes: every receiver{but} is told of everything"
     yield f"  sent to: {', '.join(told) or 'nobody'}"
+    if spec.fallback is not None and spec.fallback not in told:
+        yield f"  what cannot be delivered there, to the fallback: {spec.fallback}"
     if alert["kind"] in ("breach", "escalation"):
         for step in spec.escalations:
             also = [name for name in step.receivers or () if name not in told]

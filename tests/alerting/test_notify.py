@@ -185,3 +185,13 @@ def test_a_route_by_owner_takes_nothing_where_owners_are_not_known() -> None:
         {"receivers": [{"type": "console"}], "routes": [{"match": {"owner": "x"}, "receivers": ["console"]}]}
     )
     assert Routes(spec).receivers(alerts_of(overdue())[0]) == ()
+
+
+def test_without_routes_the_fallback_is_told_what_the_others_cannot_be_and_nothing_else() -> None:
+    def told(*names: str) -> tuple[str, ...]:
+        receivers = [{"type": "console", "name": name} for name in names]
+        spec = AlertsSpec.model_validate({"receivers": receivers, "fallback": "a"})
+        return Routes(spec).receivers(alerts_of(overdue())[0])
+
+    assert told("a", "b", "c") == ("b", "c")
+    assert told("a") == ("a",)
