@@ -14,12 +14,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US
 from streams.engine.clocks import RESPONSES, Clock, Reading, Running, thresholds
-from streams.engine.journey import JOURNEYING, Trace, journeys_of, trace
+from streams.engine.journey import JOURNEYING, trace
 from streams.engine.outcome import (
     Content,
     Published,
@@ -33,6 +34,7 @@ from streams.engine.outcome import (
     superseded,
 )
 from streams.engine.policy import Policies
+from streams.engine.retracing import Retracing
 from streams.engine.timeline import Contact, Timeline
 from streams.engine.unfolding import Happened, Part, TiersOf, parts_of
 
@@ -187,9 +189,8 @@ class _Life:
         self._journeys_wake: dict[str, int] = {}
         self._telling = _journeys_may_tell(contacts, policies)
         self._untraced: set[Part] = set()
-        self._traces: dict[str, dict[str, Trace]] = {}
+        self._retracing: dict[str, Retracing] = {}
         self._published: dict[str, Published] = {}
-        self._journeys: dict[str, dict[str, str]] = {}
 
     @property
     def parts(self) -> Iterable[Part]:
@@ -321,33 +322,31 @@ class _Life:
 
     # -- journeys --------------------------------------------------------------------------------------------
 
-    def _trace(self) -> None:
-        for timeline in (timeline for part in self._untraced for timeline in part.timelines()):
-            for own in self._traces.values():
-                own.pop(timeline.contact_id, None)  # one known only by a merge may turn out to be another customer's
-            own = self._traces.setdefault(timeline.customer_id, {})
-            own[timeline.contact_id] = trace(timeline, self._tiers_of(timeline.customer_id))
+    def _trace(self, at_us: int) -> None:
+        for part in self._untraced:
+            for timeline in part.timelines():
+                customer_id = timeline.customer_id
+                for other, retracing in self._retracing.items():
+                    if other != customer_id:  # one known only by a merge may turn out to be another customer's
+                        retracing.forget(timeline.contact_id)
+                found = trace(timeline, self._tiers_of(customer_id))
+                self._retracing.setdefault(customer_id, Retracing()).note(found, at_us, part.acts_from_us)
         self._untraced.clear()
 
     def _look_at_journeys(self, at_us: int) -> None:
-        self._trace()
-        for customer_id, traces in sorted(self._traces.items()):
-            found = journeys_of(customer_id, list(traces.values()), self._policies, self._now_us)
+        self._trace(at_us)
+        for customer_id, retracing in sorted(self._retracing.items(), key=itemgetter(0)):
+            found, after_us = retracing.look(customer_id, self._policies, self._now_us)
             wakes = [journey.wake_us for journey in found if journey.wake_us is not None]
             self._wake_journeys(customer_id, min(wakes, default=None))
             contents = [journey_content(journey) for journey in found]
-            contents += self._gone(customer_id, contents, at_us)
+            names = [(one["journey_id"], journey.started_us) for one, journey in zip(contents, found, strict=True)]
+            for name, started_us in retracing.gone(names, after_us):
+                contents.append(gone_journey(name, customer_id, instant_text(started_us), instant_text(at_us)))
             for content in changes(self._published, contents, "journey_id"):
                 unrevised = {key: value for key, value in content.items() if key != "revision"}
                 self._published[content["journey_id"]] = Published(content["revision"], digest(unrevised))
                 self.said.append(Said(at_us, "journey", content))
-
-    def _gone(self, customer_id: str, contents: Sequence[Content], at_us: int) -> list[Content]:
-        """Journeys that were told of and are no more, once."""
-        before, now = self._journeys.get(customer_id, {}), {one["journey_id"]: one["started_at"] for one in contents}
-        self._journeys[customer_id] = now
-        at = instant_text(at_us)
-        return [gone_journey(name, customer_id, before[name], at) for name in sorted(before.keys() - now.keys())]
 
 
 def _journeys_may_tell(contacts: Sequence[Contact], policies: Policies) -> bool:

@@ -24,6 +24,10 @@ class Part(Protocol):
 
     readings: dict[str, Reading]
 
+    @property
+    def acts_from_us(self) -> int:
+        """Before that instant nothing is as it is because of what is known here."""
+
     def go_on(self, happened: Sequence[Happened]) -> None:
         """Take note of what happens at one instant."""
 
@@ -41,6 +45,10 @@ class _Alone:
         self._tiers = tiers
         self._afresh = len(tiers) > 1 or once_each(contact.facts) is not contact.facts
         self._bounced = False
+
+    @property
+    def acts_from_us(self) -> int:
+        return self._known.facts[0].at_us
 
     def go_on(self, happened: Sequence[Happened]) -> None:
         name, fresh = self._known.contact_id, [item for _, item in happened]
@@ -80,6 +88,10 @@ class _Tied:
         self._timelines: dict[str, Timeline] = {}
         self._policies = policies
         self._tiers_of = tiers_of
+
+    @property
+    def acts_from_us(self) -> int:
+        return 0  # links are retroactive
 
     def go_on(self, happened: Sequence[Happened]) -> None:
         for contact, item in happened:
