@@ -13,7 +13,7 @@ from sqlalchemy import URL
 from schemas.configuration import Configuration, FactsSpec, ReportSpec
 from streams import facts as kept
 from streams import settings
-from streams.facts import FactsError, Store
+from streams.facts import FactsError, NoFacts, Store
 from streams.facts.store import UNREACHABLE, Span
 from streams.gateway import Document, ReportsAway
 from streams.reports import CONTENT_TYPES, FORMATS, LATER_FORMATS, Facts, Week, WeekReport, page, render, weekly
@@ -129,6 +129,8 @@ class Reports:
                 if span is None or facts is None:
                     return None
                 return await asyncio.to_thread(_document, facts, week, to, self._weeks(span))
+        except NoFacts:
+            return None
         except (FactsError, *UNREACHABLE) as away:
             raise ReportsAway(type(away).__name__) from away
 

@@ -9,8 +9,8 @@ What a report says belongs to `streams.reports`.
 """
 
 from streams.facts.folder import load
-from streams.facts.schema import FactsError
+from streams.facts.schema import FactsError, NoFacts
 from streams.facts.store import Store
 from streams.facts.writer import KNOW_EVERY_SECONDS, TOLD, Writer
 
-__all__ = ["KNOW_EVERY_SECONDS", "TOLD", "FactsError", "Store", "Writer", "load"]
+__all__ = ["KNOW_EVERY_SECONDS", "TOLD", "FactsError", "NoFacts", "Store", "Writer", "load"]

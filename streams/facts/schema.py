@@ -34,6 +34,10 @@ class FactsError(Exception):
     """Facts that cannot be used: what was found, and what was wanted."""
 
 
+class NoFacts(FactsError):  # noqa: N818 - the name says what there is
+    """There are none yet."""
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware instant. SQLite has no zones and keeps UTC."""
 

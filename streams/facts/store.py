@@ -33,6 +33,7 @@ from streams.facts.schema import (
     POSITIONS,
     SCHEMA_VERSION,
     FactsError,
+    NoFacts,
 )
 from streams.promises import IN_FORCE
 from streams.reports import Facts
@@ -161,7 +162,7 @@ class Store:
 
     async def _check(self, connection: AsyncConnection) -> None:
         if not await connection.run_sync(lambda c: _has(c, FACTS.name)):
-            raise FactsError(f"{self}: there are no facts yet")
+            raise NoFacts(f"{self}: there are no facts yet")
         version = await connection.scalar(select(FACTS.c.schema_version))
         if version != SCHEMA_VERSION:
             raise FactsError(
@@ -193,7 +194,7 @@ class Store:
             await self._check(connection)
             span = await self._span(connection)
             if span is None:
-                raise FactsError(f"{self}: there are no facts yet")
+                raise NoFacts(f"{self}: there are no facts yet")
             read = _Read(
                 outcomes=await connection.scalars(select(OUTCOMES.c.record).where(_outcomes_of(starts_at, ends_at))),
                 journeys=await connection.scalars(select(JOURNEYS.c.record).where(_journeys_of(starts_at, ends_at))),

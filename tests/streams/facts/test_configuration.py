@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from schemas.configuration import FactsSpec
+from schemas.configuration import FactsSpec, ReportSpec
 from streams import settings
-from streams.commands.reporting import data_of, format_of, store_url
+from streams.commands.reporting import Reports, data_of, format_of, store_url
 from streams.facts import FactsError, Store
+from streams.gateway import ReportsAway
 
 
 def test_without_a_url_facts_are_under_the_data_folder_whatever_its_name(tmp_path: Path) -> None:
@@ -57,3 +58,23 @@ def test_a_format_is_what_was_asked_for_else_what_the_file_is_named_after_else_h
     assert format_of(None, Path("w.MD")) == "md"
     assert format_of("csv", Path("w.md")) == "csv"
     assert format_of(None, Path("week.2026")) == "html"
+
+
+async def test_a_store_without_tables_yet_has_no_reports_and_one_of_another_version_cannot_be_read(url: str) -> None:
+    store = Store(url)
+    reports = Reports(store, ReportSpec())
+    assert await reports.document("2026-W46", "html") is None
+    async with store._engine.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE other (id INTEGER)")
+    assert store.exists
+    assert await reports.document("2026-W46", "html") is None, "its writer makes the tables in a moment"
+    await store.prepare()
+    assert await reports.document("2026-W46", "html") is None
+    async with store._engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE facts SET schema_version = 7")
+    with pytest.raises(ReportsAway):
+        await reports.document("2026-W46", "html")
+    for week, to in (("2026-W99", "html"), ("2026-W46", "pdf")):
+        with pytest.raises(ValueError, match="wanted one"):
+            await reports.document(week, to)
+    await store.close()
