@@ -37,7 +37,8 @@ ReceiversOf = Callable[[Mapping[str, Any], str | None], Sequence[str]]
 class Terms:
     """What an audit judges by. Instants and durations in microseconds. `promised_us`: when the promises in force were
     published; what was last looked at before may have been judged by others. `alerts_from_us`: what was due before is
-    never said. What changed less than `tolerance_us` ago may not have been said yet."""
+    never said. What changed less than `tolerance_us` ago may not have been said yet; a receiver in `gathering_us` gets
+    one message in so long at most."""
 
     policies: Policies
     limits: Limits
@@ -46,6 +47,7 @@ class Terms:
     tolerance_us: int
     promised_us: int = 0
     alerts_from_us: int = 0
+    gathering_us: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -303,9 +305,19 @@ class Checks:
                 self._excuse("gave_up")
             elif of_receiver and of_receiver.result in TRIED and of_receiver.at_us >= self.terms.now_us - AWAY_US:
                 self._excuse("receiver_away")
+            elif self._changed_us(contact_id, firing) > self.terms.now_us - self._patience_us(receiver):
+                self._excuse("receiver_gathers")
             else:
                 step = f"last step {last.result} at {instant_text(last.at_us)}" if last else "no step at all"
                 self._find("undelivered", contact_id, clock, f"alert {alert_id} ({kind}) with {receiver}", step)
+
+    def _changed_us(self, contact_id: str, firing: Firing) -> int:
+        heard = self.view.contacts.get(contact_id)
+        return max(firing.at_us, heard.touched_us if heard else 0)
+
+    def _patience_us(self, receiver: str) -> int:
+        gathers_us = self.terms.gathering_us.get(receiver, 0)
+        return gathers_us + self.terms.tolerance_us if gathers_us else 0
 
     def _chased(self, customer_id: str, waiting: Sequence[Journey]) -> None:
         """Somebody who asks again and again waits."""

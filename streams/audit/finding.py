@@ -30,7 +30,7 @@ Unjudged = Literal["in_flight", "beyond_the_log", "earlier_promises", "calendar_
 all of its events any more; it was last looked at under promises that have changed since; a calendar without open time;
 it was touched less than the tolerance ago."""
 
-Excuse = Literal["before_alerts_from", "nobody_to_tell", "rejected", "gave_up", "receiver_away"]
+Excuse = Literal["before_alerts_from", "nobody_to_tell", "rejected", "gave_up", "receiver_away", "receiver_gathers"]
 """Stated reasons for which an alert does not fire, or was not delivered."""
 
 

@@ -7,8 +7,8 @@ is called wrong for being on its way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -40,7 +40,8 @@ class NothingToAudit(ValueError):  # noqa: N818 - the name says what happened
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What an audit is asked to look at. `now` is heardback's clock, read for each look; `tolerance_us` how long
-    something may be on its way; `receivers_of` names who is to be told of an alert."""
+    something may be on its way; `receivers_of` names who is to be told of an alert, `gathering_us` which of them get
+    one message in so long at most."""
 
     prefix: str
     alerts: AlertsSpec
@@ -48,6 +49,7 @@ class Asked:
     receivers_of: ReceiversOf
     now: Callable[[], datetime]
     tolerance_us: int
+    gathering_us: Mapping[str, int] = field(default_factory=dict)
     again_after_seconds: float = LOOK_AGAIN_AFTER_SECONDS
     events_at_once: int = EVENTS_AT_ONCE
 
@@ -96,6 +98,7 @@ async def _look(
         receivers_of=asked.receivers_of,
         now_us=to_us(asked.now()),
         tolerance_us=asked.tolerance_us,
+        gathering_us=asked.gathering_us,
         promised_us=promises.since_us,
         alerts_from_us=to_us(from_) if isinstance(from_, datetime) else promises.first_start_us,
     )

@@ -22,6 +22,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from alerting.notify import Routes
+from alerting.receivers import digest_seconds
 from schemas.configuration import Configuration
 from schemas.health import Health
 from schemas.topics import HEALTH
@@ -76,6 +77,7 @@ async def _audit(url: str, configuration: Configuration, now: Callable[[], datet
         receivers_of=receivers_of(configuration),
         now=now,
         tolerance_us=configuration.audit.tolerance.seconds * SECOND_US,
+        gathering_us={one.name: int(digest_seconds(one) * SECOND_US) for one in configuration.alerts.receivers},
     )
     async with _opened(url, configuration) as client:
         return await audit(client, asked)

@@ -201,6 +201,14 @@ async def test_a_receiver_that_is_being_tried_is_away_and_not_forgotten(hands: H
     ]
 
 
+async def test_a_receiver_that_gets_digests_may_not_have_it_yet(hands: Hands) -> None:
+    hands.drop(TOPICS.deliveries, delivered(hands, "late"))
+    found = await audited(hands, gathering_us={"console": 3 * 3_600_000_000})
+    assert (named(found), found.excused) == ([], {"receiver_gathers": 1})
+    found = await audited(hands, gathering_us={"console": 3_600_000_000})
+    assert named(found) == [("undelivered", "late", "first_response:1")]
+
+
 async def test_where_nobody_is_to_be_told_nobody_must_have_been(hands: Hands) -> None:
     hands.drop(TOPICS.deliveries, lambda _: True)
     found = await audited(hands, receivers_of=lambda *_: [])
