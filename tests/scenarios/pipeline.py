@@ -194,10 +194,14 @@ class Pipeline:
     async def audit(self) -> Audited:
         """The self-audit of everything as it stands now: nothing is on its way."""
         runtime, topic = self.streams.runtime, self.streams.runtime.topic_name(CONTACT_EVENTS.name)
+        ends = await runtime.client.end_offsets(topic)
+
+        def committed() -> bool:
+            ours = [progress for progress in runtime.progress() if progress.topic == topic]
+            return all((progress.committed or 0) >= ends[progress.partition] for progress in ours)
+
         async with asyncio.timeout(SETTLE_SECONDS):
-            ends = {number: end for number, end in (await runtime.client.end_offsets(topic)).items() if end}
-            while not ends.items() <= (await runtime.client.committed(runtime.app_id, topic)).items():
-                await asyncio.sleep(POLL_SECONDS)
+            await self._until(committed)
         alerts = self.configuration.alerts
         if alerts.from_ == "first_start" and self.first_start:
             alerts = alerts.model_copy(update={"from_": self.first_start})
