@@ -19,7 +19,9 @@ Broker = Annotated[
     str | None,
     typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092 or sqlite:///path; default: sqlite under --data."),
 ]
-DataFolder = Annotated[Path, typer.Option(envvar="HEARDBACK_DATA", help="Where the embedded broker keeps its log.")]
+DataFolder = Annotated[
+    Path, typer.Option(envvar="HEARDBACK_DATA", help="Where the embedded broker keeps its log, and facts are kept.")
+]
 
 
 def wrong(*lines: object) -> NoReturn:
