@@ -28,10 +28,11 @@ from alerting.metrics import Metrics
 from alerting.notify import OwnerOf, Routes
 from alerting.outbox import Outbox
 from alerting.owed import Pace
-from alerting.partition import TAKEN, Home, Work, key_of_alert, key_of_clock, key_of_customer, key_of_health
+from alerting.partition import SOURCE, TAKEN, Home, Work, key_of_alert, key_of_clock, key_of_customer, key_of_health
 from alerting.posting import Rim, Sessions, wall
 from alerting.rules import Alert, Change, Known, Rules, ended_at, forgotten
 from alerting.sight import Look, Sight
+from alerting.silence import Silence, on_silence
 from alerting.transport import Batch, Table, Transport
 from alerting.watch import Watch
 from schemas.configuration import AlertsSpec
@@ -344,6 +345,23 @@ class Alerting:
             kept = value if record["state"] == "firing" else None
             await self._table.write(0, {BLINDNESS: kept}, fence=fence)
         self.metrics.alerts.labels(record["kind"], record["state"]).inc()
+
+    async def say_silence(self, name: str, silent: Silence | None, *, speaks: bool) -> None:
+        """Whether a source is silent now, said by the worker that has partition 0, and only by it. Raises `Fenced`
+        where that is another one by now."""
+        home = self._homes.get(0)
+        if home is None or not home.live:
+            return
+        async with home.lock:
+            work = Work(self._table.partition(0))
+            key, at = SOURCE + name.encode(), self._now().isoformat().replace("+00:00", "Z")
+            changes, known = on_silence(
+                name, silent, work.known(key), at, speaks=speaks, runbook_url=self._rules.links.runbook_url
+            )
+            if changes:
+                work.keep(key, known)
+                work.changes += changes
+                await self._apply(0, home, work, self._runtime.fence(0))
 
     # -- what lanes write down
 

@@ -21,6 +21,9 @@ CUSTOMER: Final = b"j:"
 HEALTH: Final = b"h:"
 """Under which a table has what is known of a cause of being blind."""
 
+SOURCE: Final = b"s:"
+"""Under which a table has what is known of a source that may be silent."""
+
 TAKEN: Final = b"k:"
 """Under which a table has acknowledgements that came before all alerts were known again."""
 

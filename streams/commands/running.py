@@ -33,6 +33,7 @@ from streams import logs, settings
 from streams.app import APP_ID, WAKE_EVERY_SECONDS, Streams
 from streams.board import Board
 from streams.commands.acknowledging import Acknowledging
+from streams.commands.listening import Listening
 from streams.commands.reporting import Reports
 from streams.customers import Customers, customer_records
 from streams.engine.timeline import customer_of, fact_of
@@ -104,6 +105,7 @@ class System:
         self.streams: Streams | None = None
         self.alerting: alerting_app.Alerting | None = None
         self._alerting_runtime: Runtime | None = None
+        self._listening: Listening | None = None
         self._client = None if STREAMS in self.roles else open_log(place.broker_url, place.transport)
         self._client_open = False
         # A writer of its own: whoever posts is told soon that the broker is away, and nobody else's write with it.
@@ -206,6 +208,12 @@ class System:
         self._alerting_runtime = runtime
         await runtime.start()
         await self.alerting.start()
+        calendars = settings.policies_of(self.configuration).calendars.values()
+        alerting = self.alerting
+        self._listening = Listening(
+            lambda: self._log, self._topic, calendars, alerting.say_silence, alerting.tells_of_us, self.now
+        )
+        self._listening.start(runtime.fail)
 
     async def stop(self) -> None:
         """Take no further request, finish what is in hand, commit and leave; a second call leaves at once."""
@@ -226,6 +234,8 @@ class System:
             await self._board.stop()
         if self._acknowledging is not None:
             await self._acknowledging.stop()
+        if self._listening is not None:
+            await self._listening.stop()
         if self.alerting is not None and not again:
             await self.alerting.stop()
         if self._alerting_runtime is not None:
