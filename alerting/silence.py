@@ -8,7 +8,7 @@ even out, less than half, and once in 10,000. So a source with less than ten in 
 single good week promise nothing, and what was quiet in a week before may be quiet again. Hours on a holiday are not
 judged, nor sources that are not known for five weeks.
 
-Measured by `python -m tests.alerting.silence_simulation --sources 300 --weeks 52`, on sources of 1 to 1,000 a week whose
+Measured by `python -m tests.alerting.silence_simulation --sources 300 --weeks 52` on sources of 1 to 1,000 a week whose
 days differ by a fifth: 47 false alarms in 15,600 weeks, one in six years of a source. Of 200 forms with 30 a week on
 working days that went to 5, 183 were found, half of them within 3.5 days; all of 200 that stopped on a Tuesday morning,
 half of them within 2.3 days; with 150 a week the same day.
