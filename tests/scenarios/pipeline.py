@@ -41,7 +41,7 @@ Event = dict[str, Any]
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 A_MOMENT: Final = timedelta(milliseconds=1)
 POLL_SECONDS: Final = 0.002
-SETTLE_SECONDS: Final = 30.0
+SETTLE_SECONDS: Final = 120.0  # machines that do much else at once are slow
 LOOKS_QUIET: Final = 2
 
 
