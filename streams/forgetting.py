@@ -71,12 +71,12 @@ def _carried(one: Judged, last_us: int) -> Carried:
 
 
 def _is_over(group: Sequence[Judged], late_us: int) -> bool:
-    now_us = max(one.state.woken_us for one in group)
-    return all(
-        all(clock.ended_us is not None for clock in one.assessed.clocks)
-        and (not one.state.contact.facts or one.state.contact.facts[-1].at_us + late_us < now_us)
-        for one in group
-    )
+    now_us = max([one.state.woken_us for one in group])
+    for one in group:
+        own = one.state.contact.facts
+        if own and own[-1].at_us + late_us >= now_us:
+            return False
+    return all(clock.ended_us is not None for one in group for clock in one.assessed.clocks)
 
 
 def _roots(judged: Iterable[Judged]) -> dict[str, str]:

@@ -6,7 +6,7 @@ Everything here is rebuilt from the tables when a partition is ready, and droppe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streams.due import JOURNEYS_OF, DueIndex
@@ -22,7 +22,7 @@ class Home:
     headers: dict[str, Header] = field(default_factory=dict)
     contacts_of: dict[str, str | set[str]] = field(default_factory=dict)  # most customers have one
     due: DueIndex = field(default_factory=DueIndex)
-    seats: deque[tuple[int, bytes]] = field(default_factory=deque)  # since when, whose; the oldest first
+    seats: deque[bytes] = field(default_factory=deque)  # keys of table `seats`, about the oldest first
     judged_by_others: set[str] | None = None  # by another configuration, and not looked at since; None: all is known
 
     def put(self, contact_id: str, header: Header | None) -> None:
@@ -72,11 +72,15 @@ class Home:
             if name.startswith(JOURNEYS_OF) or "\0" not in name:
                 self.due.put(name, now_us - 1)
 
-    def old_seats(self, before_us: int, most: int) -> list[bytes]:
-        """At most `most` contacts whose seat is older than that; they are not named again."""
+    def old_seats(self, before_us: int, most: int, since_us: Callable[[bytes], int | None]) -> list[bytes]:
+        """At most `most` contacts whose seat is older than that; they are not named again. `since_us` tells since when
+        a seat is taken; None: no more."""
         old: list[bytes] = []
-        while self.seats and self.seats[0][0] < before_us and len(old) < most:
-            old.append(self.seats.popleft()[1])
+        while self.seats and len(old) < most:
+            taken_us = since_us(self.seats[0])
+            if taken_us is not None and taken_us >= before_us:
+                break
+            old.append(self.seats.popleft())
         return old
 
     def waiting(self) -> Iterator[Waiting]:

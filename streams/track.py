@@ -91,7 +91,7 @@ class Track:
         contacts, journeys = self.desk.contacts.partition(partition), self.desk.journeys.partition(partition)
         home = self.homes[partition] = home_from_tables(contacts, journeys)
         seats = self.desk.seats.partition(partition)
-        home.seats.extend(sorted((seat_at_us(value), key) for key, value in seats.items()))
+        home.seats.extend(sorted(seats, key=lambda key: seat_at_us(seats[key])))
         self._look_again(home, self._told_meanwhile(home))
         if self._judged.partition(partition).get(JUDGED_BY) != self._judged_by:
             await judge_anew(home, contacts, to_us(self._now()))
@@ -177,7 +177,12 @@ class Track:
     def _forget_seats(self, work: Work, now_us: int) -> None:
         """By then no event that could be taken names a contact for the first time."""
         before_us = now_us - 2 * self.desk.late_us
-        for key in self.homes[work.partition].old_seats(before_us, SEATS_AT_ONCE):
+        seats = self.desk.seats.partition(work.partition)
+
+        def since_us(key: bytes) -> int | None:
+            return seat_at_us(seats[key]) if key in seats else None
+
+        for key in self.homes[work.partition].old_seats(before_us, SEATS_AT_ONCE, since_us):
             work.seats.setdefault(key, None)
 
     def _note_judged(self, work: Work) -> None:
@@ -231,7 +236,7 @@ class Track:
         home = self.homes[work.partition]
         if work.judged:
             home.judged_by_others = None
-        home.seats.extend((seat_at_us(value), key) for key, value in work.seats.items() if value is not None)
+        home.seats.extend(key for key, value in work.seats.items() if value is not None)
         for key, value in work.contacts.items():
             name = key.decode()
             home.put(name, None if value is None else work.headers.get(name) or decode_header(value))

@@ -2,9 +2,9 @@
 
 Outcomes and journeys leave before the tables (DESIGN section 2, point 5). After a crash in between, the same facts
 are handled again, but perhaps in other batches: were it not known what was said, an outcome that is no more would
-stand for ever, and two contents would share a revision. So each batch marks the first record it publishes with how
-far it and all before it reach in the log of events, and whoever gets the partition reads what reaches beyond the
-acknowledged end.
+stand for ever, and two contents would share a revision. So each batch marks the first and the last record it publishes
+with how far it and all before it reach in the log of events, and whoever gets the partition reads what reaches beyond
+the acknowledged end: mostly the last record says that nothing does.
 """
 
 from __future__ import annotations
@@ -46,9 +46,11 @@ class Unkept:
     journeys: dict[str, Told] = field(default_factory=dict)
 
     def marked(self, records: Sequence[Record], end: int) -> Sequence[Record]:
-        """The records of a batch that ends at `end`, the first of them marked."""
+        """The records of a batch that ends at `end`, the first and the last of them marked."""
         self.reach = max(self.reach, end)
-        return [records[0]._replace(headers=[(REACH, str(self.reach).encode())]), *records[1:]]
+        headers = [(REACH, str(self.reach).encode())]
+        last = [records[-1]._replace(headers=headers)] if len(records) > 1 else []
+        return [records[0]._replace(headers=headers), *records[1:-1], *last]
 
 
 class _Found(NamedTuple):

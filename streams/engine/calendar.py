@@ -81,7 +81,9 @@ class Calendar:
             return 0
         if self.always_open:
             return end_us - start_us
-        spans = self._covering(start_us, end_us)
+        spans = self._spans
+        if not (spans.from_us <= start_us and end_us < spans.until_us):
+            spans = self._covering(start_us, end_us)
         return _open_before(spans, end_us) - _open_before(spans, start_us)
 
     def due(self, start_us: int, length_us: int) -> int:

@@ -517,6 +517,8 @@ def _due(clock: Running) -> int | None:
     """The due instant in force; None where a running pause holds it up (C9) or nothing was promised."""
     if clock.base_due_us is None or clock.policy is None:
         return None
+    if not clock.pauses and clock.paused_us is None:
+        return clock.base_due_us
     return _after_pauses(clock, clock.policy.calendar, clock.base_due_us)
 
 

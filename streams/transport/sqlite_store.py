@@ -23,6 +23,8 @@ from streams.transport.errors import BrokerBusy, BrokerFailed, TransportError
 
 SCHEMA_VERSION: Final = 1
 GROUP_COMMIT_MAX: Final = 512
+CACHE_KIB: Final = 2_048
+"""Of each connection: logs are read and written from end to end, hardly a page twice."""
 READERS: Final = 2
 
 SCHEMA: Final = """
@@ -152,7 +154,7 @@ class Store:
             check_same_thread=False, cached_statements=512, timeout=10.0,
         )  # fmt: skip
         self._connections.append(connection)
-        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         if not self.read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
