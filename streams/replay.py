@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from schemas.codec import BOM, decode_from_outside
+from schemas.codec import BOM, RECORD_BYTES_MAX, decode_from_outside
+from schemas.events import WAKE_UP
+from schemas.glance import glance
 from schemas.policies import TARGETS
 from schemas.refusals import Reason, Refusal
 from streams.engine import timeline as facts
@@ -26,7 +28,7 @@ from streams.engine.journey import by_customer, journeys
 from streams.engine.outcome import Content, instant_text, journey_content, outcome_content
 from streams.engine.policy import Policies
 from streams.engine.rehearsal import Rehearsed, Said, rehearse, url_of
-from streams.engine.timeline import Contact, Fact, customers_of, fact_of, in_order, timelines
+from streams.engine.timeline import Contact, Fact, customers_of, fact_of, glanced, in_order, timelines
 from streams.engine.unfolding import TiersOf
 from streams.state import fact_bytes, too_large
 
@@ -115,6 +117,10 @@ def _read(lines: Iterable[Line], counts: Counter[str], refused: list[Refused]) -
         if not line.value.strip():
             continue
         counts["events"] += 1
+        seen = glance(line.value) if len(line.value) <= RECORD_BYTES_MAX else None
+        if seen is not None and seen.type != WAKE_UP:
+            yield _Read(glanced(seen), seen.subject, line)
+            continue
         event = decode_from_outside(line.value)
         if isinstance(event, Refusal):
             refused.append(Refused(line, event))

@@ -1,0 +1,45 @@
+"""What a replay takes and refuses, however an event is written."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from schemas.codec import RECORD_BYTES_MAX
+from streams import settings
+from streams.engine.identity import directory
+from streams.replay import Line, replay
+
+CONFIGURATION: Final = b"""
+calendars: {always: {always_open: true}}
+policies: [{name: all, calendar: always, targets: {first_response: 1h}}]
+"""
+OPENED: Final[dict[str, Any]] = {
+    "specversion": "1.0", "id": "e-1", "source": "/desk", "type": "contact.opened", "time": "2026-11-10T10:00:00Z",
+    "subject": "T-1", "data": {"customer_id": "c-1", "channel": "ticket", "priority": "high", "summary": "it hangs"},
+}  # fmt: skip
+
+
+def summary_of(*values: bytes) -> dict[str, Any]:
+    known, _ = directory([])
+    policies = settings.policies_of(settings.parse(CONFIGURATION, file="here"))
+    return replay([Line(f"line {number}", value) for number, value in enumerate(values)], policies, known).summary
+
+
+def test_one_event_in_two_spellings_is_there_twice() -> None:
+    backwards = orjson.dumps({name: OPENED[name] for name in reversed(OPENED)})
+    other = orjson.dumps({**OPENED, "time": "2026-11-10 11:00:00+01:00", "more": None}, option=orjson.OPT_INDENT_2)
+    summary = summary_of(orjson.dumps(OPENED), backwards, other)
+    assert (summary["contacts"], summary["duplicates"], summary["refused"]) == (1, 2, {})
+
+
+def test_a_record_that_is_too_large_is_refused_also_where_what_is_known_of_it_is_small() -> None:
+    large = orjson.dumps({**OPENED, "unknown": "x" * RECORD_BYTES_MAX})
+    summary = summary_of(large)
+    assert (summary["contacts"], summary["refused"]) == (0, {"record_too_large": 1})
+
+
+def test_nobody_outside_sends_a_wake_up() -> None:
+    summary = summary_of(orjson.dumps({**OPENED, "type": "deadline.reached", "data": {}}))
+    assert (summary["contacts"], summary["refused"]) == (0, {"reserved_type": 1})
