@@ -5,11 +5,14 @@ Exit status 0 done, 1 the work failed, 2 the input or configuration is wrong (CO
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
+
+from streams import logs
 
 FAILED: Final = 1
 WRONG: Final = 2
@@ -26,16 +29,21 @@ DataFolder = Annotated[
 
 def wrong(*lines: object) -> NoReturn:
     """Say what is wrong with the input or the configuration and leave with status 2."""
-    for line in lines:
-        typer.echo(f"heardback: {line}", err=True)
+    _say(lines)
     raise typer.Exit(WRONG)
 
 
 def failed(*lines: object) -> NoReturn:
     """Say why the work failed and leave with status 1."""
+    _say(lines)
+    raise typer.Exit(FAILED)
+
+
+def _say(lines: Iterable[object]) -> None:
+    """Last of all that stands on standard error."""
+    logs.flush()
     for line in lines:
         typer.echo(f"heardback: {line}", err=True)
-    raise typer.Exit(FAILED)
 
 
 def an_instant(text: str) -> datetime:
