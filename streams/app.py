@@ -1,6 +1,6 @@
 """The rim of `streams`: broker, tables, customers, timers and the agent put together, started and stopped.
 
-Wiring only: what a fact means is the engine's, what a batch does is `streams.track`'s. Nothing happens on
+Wiring only: what a fact means is the engine's, what a batch does is `streams.track.agent`'s. Nothing happens on
 import, and any number of these live in one process.
 """
 
@@ -27,7 +27,7 @@ from streams.engine.explain import explain, to_json
 from streams.engine.policy import Policies
 from streams.metrics import Metrics, Waiting
 from streams.promises import in_force_record, records_of
-from streams.track import Track
+from streams.track.agent import Track
 from streams.transport import Record, TransportSettings, create_app
 
 APP_ID = "heardback-streams"

@@ -274,7 +274,7 @@ def _start(
     from streams.commands.auditing import AUDIT, Auditor, arguments, telling
     from streams.facts import FactsError
     from streams.gateway import UnsafeListen
-    from streams.track import RefusedInARowError
+    from streams.track.agent import RefusedInARowError
     from streams.transport import TransportError
 
     loaded = configuration(config, faults_of_receivers)

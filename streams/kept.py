@@ -2,7 +2,7 @@
 
 A contact can be explained only beside all others of its customer (merges, links, journeys), so that a whole home is
 read, from the one partition that it lives in where the customer is known, else from all. Whoever holds the partition
-answers from the table (`streams.track`); this reads for seconds and is for the few who look.
+answers from the table (`streams.track.agent`); this reads for seconds and is for the few who look.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streams.engine.clocks import Tier
 from streams.engine.explain import explain, to_json
 from streams.engine.policy import Policies
 from streams.engine.timeline import Contact
-from streams.state import decode_contact, decode_header
+from streams.track.state import decode_contact, decode_header
 from streams.transport import LogClient, Pace, partition_for
 
 

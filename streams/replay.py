@@ -30,7 +30,7 @@ from streams.engine.policy import Policies
 from streams.engine.rehearsal import Rehearsed, Said, rehearse, url_of
 from streams.engine.timeline import Contact, Fact, customers_of, fact_of, glanced, in_order, timelines
 from streams.engine.unfolding import TiersOf
-from streams.state import fact_bytes, too_large
+from streams.track.state import fact_bytes, too_large
 
 AlertsOf = Callable[[Sequence[Said]], list[Content]]
 

@@ -14,7 +14,7 @@ from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US
 from streams.engine.identity import Directory
 from streams.engine.timeline import Contact, Fact, customers_of, in_order
-from streams.state import fact_bytes
+from streams.track.state import fact_bytes
 
 
 def contacts_of(heard: Mapping[str, Heard], directory: Directory, limits: Limits) -> dict[str, Contact]:

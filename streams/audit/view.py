@@ -23,7 +23,7 @@ from streams.audit.topics import Topics
 from streams.engine.calendar import to_us
 from streams.engine.clocks import Tier
 from streams.engine.timeline import Fact, fact_of
-from streams.state import decode_contact, decode_header, journeys_wake
+from streams.track.state import decode_contact, decode_header, journeys_wake
 from streams.transport import Batch, LogClient
 
 OURS: Final = "heardback."

@@ -21,7 +21,7 @@ from streams.engine.calendar import to_us
 from streams.engine.clocks import Tier
 from streams.engine.timeline import Contact
 from streams.promises import IN_FORCE, policies_from
-from streams.state import decode_contact
+from streams.track.state import decode_contact
 from streams.transport import LogClient, TransportError
 from streams.transport.sqlite import SqliteLog
 

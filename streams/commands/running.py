@@ -41,7 +41,7 @@ from streams.facts import KNOW_EVERY_SECONDS, Store, Writer
 from streams.gateway import Acknowledge, Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
 from streams.kept import Kept
 from streams.metrics import Metrics, render
-from streams.seats import UNKNOWN
+from streams.track.seats import UNKNOWN
 from streams.transport import (
     Fenced,
     LogClient,

@@ -24,7 +24,7 @@ from streams.engine.calendar import to_us
 from streams.engine.identity import directory
 from streams.metrics import Metrics
 from streams.replay import Line, Replayed, replay
-from streams.track import Track
+from streams.track.agent import Track
 from streams.transport import Record, by_partition, partition_for
 from tests.acceptance.memory import CrashError, Memory
 from tests.oracle.compare import case_of

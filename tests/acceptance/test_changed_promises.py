@@ -13,9 +13,9 @@ from schemas.configuration import Configuration
 from schemas.events import WAKE_UP
 from schemas.topics import CONTACT_EVENTS, OUTCOMES
 from streams import settings
-from streams.homes import Home
-from streams.reassessing import AT_ONCE, judge_anew
-from streams.state import Header
+from streams.track.homes import Home
+from streams.track.reassessing import AT_ONCE, judge_anew
+from streams.track.state import Header
 from tests.scenarios.pipeline import Pipeline, transport_settings
 
 CONTACTS: Final = 20

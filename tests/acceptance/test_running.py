@@ -13,7 +13,7 @@ from pathlib import Path
 
 from schemas.events import EVENT, ContactOpened
 from streams.engine.timeline import Contact, fact_of
-from streams.state import ContactState, encode_contact
+from streams.track.state import ContactState, encode_contact
 from streams.transport import Record, open_log, partition_for
 from tests.acceptance.heardback import CONFIGURATION, Heardback, ago, event, eventually, records
 from tests.servers.kafka import Kafka

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from schemas.topics import CONTACT_EVENTS, DEAD_LETTERS, JOURNEYS, OUTCOMES
-from streams.moving import HOPS
-from streams.state import decode_contact
+from streams.track.moving import HOPS
+from streams.track.state import decode_contact
 from streams.transport import LogClient, open_log
 from tests.acceptance.day import Day
 from tests.acceptance.worker import GROUPS, behind, transport

@@ -10,7 +10,7 @@ import pytest
 from schemas.events import EVENT
 from streams import kept
 from streams.engine.timeline import Contact, fact_of
-from streams.state import ContactState, encode_contact
+from streams.track.state import ContactState, encode_contact
 from streams.transport import LogClient, Record, TopicSpec, open_log, partition_for
 
 CHANGELOG = "contacts-changelog"

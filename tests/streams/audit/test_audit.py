@@ -20,9 +20,9 @@ from streams.audit.topics import Topics
 from streams.engine.calendar import to_us
 from streams.engine.outcome import record_id
 from streams.engine.timeline import Contact, fact
-from streams.moving import MOVED
 from streams.promises import in_force_record, records_of
-from streams.state import ContactState, encode_body, postponed
+from streams.track.moving import MOVED
+from streams.track.state import ContactState, encode_body, postponed
 from streams.transport import Record
 from streams.transport.sqlite import SqliteLog
 from tests.scenarios.pipeline import Pipeline

@@ -9,8 +9,8 @@ import aiohttp
 import orjson
 import pytest
 
-from streams.moving import HOPS, MOVED
-from streams.seats import GIVE_WAY, SEAT
+from streams.track.moving import HOPS, MOVED
+from streams.track.seats import GIVE_WAY, SEAT
 from tests.streams.gateway.conftest import Pipeline, event
 
 OURS = (MOVED, SEAT, GIVE_WAY, HOPS)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import orjson
 
+from streams.track.unkept import BACK_AT_ONCE, Unkept, unkept
 from streams.transport import Batch, Record
-from streams.unkept import BACK_AT_ONCE, Unkept, unkept
-from tests.streams.steered import Log
+from tests.streams.track.steered import Log
 
 MANY = 3 * BACK_AT_ONCE
 TOPICS = ("outcomes", "journeys")

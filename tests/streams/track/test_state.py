@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.homes import Home
-from streams.state import Running, decode_header
+from streams.track.homes import Home
+from streams.track.state import Running, decode_header
 
 
 def header_of(*running: list[Any]) -> Any:

@@ -3,7 +3,7 @@
 A clock that is overdue by a new promise must not stay silent until somebody touches its contact. Each partition keeps
 in table `judged` which configuration all of it was judged by; a worker that finds another one has the contacts whose
 clocks run, and those that nothing was promised, woken: by wake-ups, which queue behind the answers in the log. What a
-wake-up comes to is `streams.decide`'s business; which policy judges which message is the engine's (C16).
+wake-up comes to is `streams.track.decide`'s business; which policy judges which message is the engine's (C16).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Final
 
 import orjson
 
-from streams.due import JOURNEYS_OF
 from streams.engine.policy import Policies
-from streams.homes import Home
+from streams.track.due import JOURNEYS_OF
+from streams.track.homes import Home
 
 JUDGED_BY: Final = b"policies"  # the one key of table `judged`
 AT_ONCE: Final = 5_000

@@ -21,7 +21,7 @@ from streams import settings
 from streams.customers import Customers
 from streams.engine.calendar import to_us
 from streams.metrics import Metrics
-from streams.track import Track
+from streams.track.agent import Track
 from streams.transport import Batch, Fence, Fenced, Record, Runtime, partition_for
 
 Event = dict[str, Any]

@@ -10,9 +10,9 @@ import pytest
 
 from schemas.customers import Customer
 from streams import settings
-from streams.moving import HOPS, MOVED
+from streams.track.moving import HOPS, MOVED
 from streams.transport import Record, partition_for
-from tests.streams.steered import Steered, at, event
+from tests.streams.track.steered import Steered, at, event
 
 CONFIGURATION = """
 calendars: {always: {always_open: true}}

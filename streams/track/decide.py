@@ -1,6 +1,6 @@
 """The second step of a batch: each touched contact is assessed once; what changed is to be published and kept.
 
-Nothing is written here: `streams.track` makes it true. What a clock says is `streams.engine`'s.
+Nothing is written here: `streams.track.agent` makes it true. What a clock says is `streams.engine`'s.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import replace
 from typing import Final
 
 from schemas.refusals import Reason, Refusal
-from streams.desk import Desk, living
 from streams.engine.calendar import NeverOpens
 from streams.engine.clocks import Assessment, Clock, assess, attributes_at, forgotten_clock, reading_of
 from streams.engine.outcome import Content, Published, clock_digest, numbered, outcome_content, superseded
 from streams.engine.rehearsal import url_of
 from streams.engine.timeline import Contact, Timeline, alone, ties, timelines
-from streams.forgetting import LOOK_AGAIN_US, Judged, forget_or_wait, over
-from streams.journeying import decide_journeys
-from streams.moving import carry_over, move, new_customer
-from streams.state import ContactState, decode_contact, encode_under, header_of, postponed
+from streams.track.desk import Desk, living
+from streams.track.forgetting import LOOK_AGAIN_US, Judged, forget_or_wait, over
+from streams.track.journeying import decide_journeys
+from streams.track.moving import carry_over, move, new_customer
+from streams.track.state import ContactState, decode_contact, encode_under, header_of, postponed
+from streams.track.work import Work
 from streams.transport import Pace, Record
-from streams.work import Work
 
 SUPERSEDED: Final = "superseded"
 _LATE: Final = ("at_risk", "overdue", "escalated")

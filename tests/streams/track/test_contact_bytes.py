@@ -14,7 +14,7 @@ from streams.engine.calendar import SECOND_US
 from streams.engine.clocks import assess
 from streams.engine.outcome import Published, clock_digest
 from streams.engine.timeline import Contact, timelines
-from streams.state import ContactState, decode_contact, encode_contact, fact_bytes
+from streams.track.state import ContactState, decode_contact, encode_contact, fact_bytes
 from streams.transport import RECORD_BYTES_MAX
 
 POLICIES: Final = settings.policies_of(

@@ -2,7 +2,7 @@
 
 A batch is gathered, decided and applied, each touched contact assessed once. Publishing comes before the
 tables, and the acknowledgement last, so that a crash anywhere repeats work and loses none (DESIGN section 2,
-point 5). What a record means is decided in `streams.gather` and `streams.decide`.
+point 5). What a record means is decided in `streams.track.gather` and `streams.track.decide`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Final
 from schemas.configuration import Limits
 from schemas.topics import CONTACT_EVENTS, DEAD_LETTERS, JOURNEYS, OUTCOMES
 from streams.customers import Customers, affected
-from streams.decide import decide
-from streams.desk import Desk, RefusedInARowError
-from streams.due import JOURNEYS_OF
 from streams.engine.calendar import to_us
 from streams.engine.policy import Policies
 from streams.engine.timeline import Contact
-from streams.gather import gather
-from streams.homes import Home, Homes, home_from_tables
 from streams.metrics import Metrics
-from streams.reassessing import JUDGED_BY, judge_anew, version_of
-from streams.seats import announcements, seat_at_us
-from streams.state import decode_contact, decode_header, journeys_wake
+from streams.track.decide import decide
+from streams.track.desk import Desk, RefusedInARowError
+from streams.track.due import JOURNEYS_OF
+from streams.track.gather import gather
+from streams.track.homes import Home, Homes, home_from_tables
+from streams.track.reassessing import JUDGED_BY, judge_anew, version_of
+from streams.track.seats import announcements, seat_at_us
+from streams.track.state import decode_contact, decode_header, journeys_wake
+from streams.track.unkept import unkept
+from streams.track.waking import wake_up
+from streams.track.work import Place, Work
 from streams.transport import Batch, Pace, Record, Runtime
-from streams.unkept import unkept
-from streams.waking import wake_up
-from streams.work import Place, Work
 
 __all__ = ["RefusedInARowError", "Track"]
 

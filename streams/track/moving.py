@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Final
 
-from streams.desk import Desk
 from streams.engine import timeline as facts
 from streams.engine.timeline import Contact, customer_of, in_order
-from streams.state import ContactState, decode_body, encode_body, encode_contact
+from streams.track.desk import Desk
+from streams.track.state import ContactState, decode_body, encode_body, encode_contact
+from streams.track.work import Place, Work
 from streams.transport import Record
-from streams.work import Place, Work
 
 MOVED: Final = "heardback.moved"
 HOPS: Final = "heardback.hops"

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from streams.engine.clocks import Tier
 from streams.engine.journey import Trace, trace
 from streams.engine.timeline import Timeline, alone
-from streams.state import ContactState, decode_contact
+from streams.track.state import ContactState, decode_contact
 
 REMEMBERED_MAX: Final = 50_000
 

@@ -2,7 +2,7 @@
 
 A value is one line of JSON that says what an index needs (whose it is, when to look again, what waits),
 and one with everything else, which is decoded only when the contact is touched. What state means belongs
-to `streams.engine`, when it is written to `streams.track`.
+to `streams.engine`, when it is written to `streams.track.agent`.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from typing import Final
 
 import orjson
 
-from streams.desk import Desk
+from streams.track.desk import Desk
+from streams.track.work import Seat, Work
 from streams.transport import Record
-from streams.work import Seat, Work
 
 SEAT: Final = "heardback.seats"
 GIVE_WAY: Final = "heardback.give_way"

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from streams.due import JOURNEYS_OF, DueIndex
 from streams.metrics import Waiting
-from streams.state import Header, decode_header, journeys_wake
+from streams.track.due import JOURNEYS_OF, DueIndex
+from streams.track.state import Header, decode_header, journeys_wake
 from streams.transport import Fenced
 
 

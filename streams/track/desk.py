@@ -1,6 +1,6 @@
 """What the parts of the agent share: policies, customers, bounds, the two tables, the index of each partition.
 
-Looking things up only; deciding belongs to `streams.gather` and `streams.decide`.
+Looking things up only; deciding belongs to `streams.track.gather` and `streams.track.decide`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from schemas.refusals import Refusal
 from streams.customers import Customers
 from streams.engine.calendar import SECOND_US
 from streams.engine.policy import Policies
-from streams.homes import Homes
 from streams.metrics import Metrics
-from streams.state import ContactState, decode_contact
-from streams.traces import Traces
+from streams.track.homes import Homes
+from streams.track.state import ContactState, decode_contact
+from streams.track.traces import Traces
+from streams.track.unkept import Unkept
+from streams.track.work import Place, Work
 from streams.transport import BulkTable, partition_for
-from streams.unkept import Unkept
-from streams.work import Place, Work
 
 
 class RefusedInARowError(RuntimeError):

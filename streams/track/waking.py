@@ -11,9 +11,9 @@ from typing import Any, Final
 import orjson
 
 from schemas.events import WAKE_UP
-from streams.due import JOURNEYS_OF
 from streams.engine.calendar import to_us
 from streams.engine.outcome import instant_text, record_id
+from streams.track.due import JOURNEYS_OF
 from streams.transport import Record
 
 SOURCE: Final = "/heardback"

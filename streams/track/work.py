@@ -1,7 +1,6 @@
 """What one batch of `contact-events` comes to: gathered, then decided, then applied.
 
-A plain record of intentions. Who fills it is in `streams.gather` and `streams.decide`; `streams.track` alone
-makes it true.
+A plain record of intentions. `gather` and `decide` fill it; `agent` alone makes it true.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from schemas.refusals import Refusal
 from streams.engine.outcome import Content, instant_text
 from streams.engine.timeline import Timeline
 from streams.metrics import EventResult
-from streams.state import ContactState, Header
+from streams.track.state import ContactState, Header
 from streams.transport import KEPT_BYTES_MAX, Batch, Fence, Record
 
 Seat = tuple[str, str, int]  # a contact, in whose home it is, since when (microseconds since 1970)

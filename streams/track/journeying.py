@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from streams.desk import Desk
 from streams.engine.calendar import NeverOpens, to_us
 from streams.engine.clocks import Tier
 from streams.engine.journey import journeys_of, trace
 from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content, numbered
 from streams.engine.timeline import ties, timelines
-from streams.state import JourneyState, decode_journeys, encode_journeys
-from streams.traces import Traced, traced_of
+from streams.track.desk import Desk
+from streams.track.state import JourneyState, decode_journeys, encode_journeys
+from streams.track.traces import Traced, traced_of
+from streams.track.work import Work
 from streams.transport import Record
-from streams.work import Work
 
 GONE: Final = "gone"
 

@@ -1,6 +1,6 @@
 """The first step of a batch: each record becomes a fact in its contact, a wake-up, a record sent on, or a refusal.
 
-What follows for clocks is decided afterwards, once per contact, in `streams.decide`.
+What follows for clocks is decided afterwards, once per contact, in `streams.track.decide`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from schemas.codec import decode
 from schemas.events import ID_CHARACTERS_MAX, ID_PATTERN, WAKE_UP, Event
 from schemas.glance import Glance, glance
 from schemas.refusals import Reason, Refusal
-from streams.desk import Desk
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US, to_us
 from streams.engine.journey import JOURNEYING
 from streams.engine.outcome import instant_text
 from streams.engine.timeline import Contact, Fact, customer_of, fact_of, glanced, in_order
-from streams.moving import MOVED, forward, hops_of, take_in
-from streams.seats import GIVE_WAY, SEAT, UNKNOWN, announce, give_way, seat_of, take_seats
-from streams.state import ContactState, fact_bytes, too_large
+from streams.track.desk import Desk
+from streams.track.moving import MOVED, forward, hops_of, take_in
+from streams.track.seats import GIVE_WAY, SEAT, UNKNOWN, announce, give_way, seat_of, take_seats
+from streams.track.state import ContactState, fact_bytes, too_large
+from streams.track.waking import SOURCE, SOURCE_OF_JOURNEYS
+from streams.track.work import Place, Work
 from streams.transport import RECORD_BYTES_MAX
-from streams.waking import SOURCE, SOURCE_OF_JOURNEYS
-from streams.work import Place, Work
 
 HOPS_MAX: Final = 3
 CUSTOMER: Final = re.compile(ID_PATTERN)

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from streams.desk import Desk
 from streams.engine import timeline as facts
 from streams.engine.calendar import DAY_US
 from streams.engine.clocks import Assessment
 from streams.engine.timeline import Carried, Timeline
-from streams.journeying import somebody_waits
-from streams.state import ContactState
-from streams.work import Work
+from streams.track.desk import Desk
+from streams.track.journeying import somebody_waits
+from streams.track.state import ContactState
+from streams.track.work import Work
 
 LOOK_AGAIN_US: Final = DAY_US
 
