@@ -64,7 +64,7 @@ async def _caught_up(system: System) -> None:
 
 def _tables(system: System) -> dict[str, Any]:
     assert system.streams is not None
-    track = system.streams.track.agent
+    track = system.streams.track
     views = [table.partition(number) for number in track.homes for table in (track.desk.contacts, track.desk.journeys)]
     contacts = sum(len(track.desk.contacts.partition(number)) for number in track.homes)
     return {"table_bytes": sum(len(k) + len(v) for view in views for k, v in view.items()), "contacts": contacts}

@@ -152,10 +152,10 @@ class Pipeline:
         """The clock goes on, from one wake-up to the next."""
         while (due := self._next_wake()) is not None and due + A_MOMENT <= until:
             self.clock.at = max(self.clock.at, due + A_MOMENT)
-            await self.streams.track.agent.send_wake_ups()
+            await self.streams.track.send_wake_ups()
             await self.settle()
         self.clock.at = max(self.clock.at, until)
-        await self.streams.track.agent.send_wake_ups()  # those that fall between this instant and the moment after
+        await self.streams.track.send_wake_ups()  # those that fall between this instant and the moment after
         await self.settle()
 
     async def settle(self) -> None:

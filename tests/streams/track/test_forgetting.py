@@ -59,7 +59,7 @@ class Desk:
     async def pass_time(self, until: datetime) -> None:
         """Let every wake-up be sent that is due by then."""
         self.now = until
-        await self.streams.track.agent.send_wake_ups()
+        await self.streams.track.send_wake_ups()
         await self.settled()
 
     async def settled(self) -> None:
@@ -84,7 +84,7 @@ class Desk:
 
     def kept_facts(self) -> int:
         """How many facts of the contact are in the state."""
-        group = self.streams.track.agent.group_of("T-1")
+        group = self.streams.track.group_of("T-1")
         return len(group["T-1"].facts)
 
 
