@@ -42,7 +42,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 A_MOMENT: Final = timedelta(milliseconds=1)
 POLL_SECONDS: Final = 0.002
 SETTLE_SECONDS: Final = 120.0  # machines that do much else at once are slow
-LOOKS_QUIET: Final = 2
+NEVER_SECONDS: Final = 86_400.0
+"""How often the due index is looked at by itself: time passes in `pass_time` alone."""
 
 
 def transport_settings(prefix: str = "", partitions: int = 2) -> TransportSettings:
@@ -93,6 +94,7 @@ class Pipeline:
             now=self.clock,
             metrics=Metrics(CollectorRegistry(), worst_customers=5, now=self.clock),
             transport=self.settings,
+            wake_every_seconds=NEVER_SECONDS,
         )
         self.noticed: list[Noticed] = []
         self._read: dict[int, int] = defaultdict(int)
