@@ -31,25 +31,16 @@ def on_health(health: Content, known: Known | None, runbook_url: str) -> tuple[l
 
 
 def _blind(name: str, health: Content, runbook_url: str) -> dict[str, Any]:
-    at = health["at"]
-    return {
-        "alert_id": name,
-        "kind": BLIND,
-        "state": "firing",
-        "severity": "page",
-        "customer_id": None,
-        "contact_id": None,
-        "target": None,
-        "policy": None,
-        "due_at": None,
-        "starts_at": at,
-        "ends_at": None,
-        "at": at,
-        "summary": f"heardback cannot be relied on: {health['summary']}",
-        "resolution": None,
-        "labels": {"cause": health["cause"]},
-        "annotations": {"runbook_url": f"{runbook_url.rstrip('/')}/{BLIND}", "explanation": health["summary"]},
-    }
+    return message.of_nobody(
+        name,
+        BLIND,
+        "page",
+        health["at"],
+        f"heardback cannot be relied on: {health['summary']}",
+        labels={"cause": health["cause"]},
+        runbook_url=runbook_url,
+        explanation=health["summary"],
+    )
 
 
 def _seeing(record: Content, health: Content) -> dict[str, Any]:

@@ -148,6 +148,41 @@ def acknowledged(record: Content, by: str | None, at: str) -> Alert:
     return {**record, "at": at, "acknowledged_at": at, "acknowledged_by": by, "annotations": annotations}
 
 
+def of_nobody(
+    name: str,
+    kind: str,
+    severity: str,
+    at: str,
+    summary: str,
+    *,
+    labels: Mapping[str, str],
+    runbook_url: str,
+    explanation: str | None = None,
+) -> Alert:
+    """The record of an alert that is of no customer: heardback itself, or a source, gives rise to it."""
+    annotations = {"runbook_url": f"{runbook_url.rstrip('/')}/{kind}"}
+    if explanation is not None:
+        annotations["explanation"] = explanation
+    return {
+        "alert_id": name,
+        "kind": kind,
+        "state": "firing",
+        "severity": severity,
+        "customer_id": None,
+        "contact_id": None,
+        "target": None,
+        "policy": None,
+        "due_at": None,
+        "starts_at": at,
+        "ends_at": None,
+        "at": at,
+        "summary": summary,
+        "resolution": None,
+        "labels": dict(labels),
+        "annotations": annotations,
+    }  # fmt: skip
+
+
 def resolved(record: Content, resolution: str, at: str) -> Alert:
     """The record that ends an alert; everything that names it stays as it fired."""
     summary = f"{_ENDS[resolution]}, at {clock_time(at)}: {record['summary']}"

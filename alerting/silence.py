@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, lgamma, log
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from alerting import message
 from alerting.rules import Alert, Change, Known, Said, alert_id
@@ -125,11 +125,6 @@ def on_silence(
 def _record(alert: str, name: str, silent: Silence, at: str, runbook_url: str) -> Alert:
     many = f"{silent.found} contacts and messages" if silent.found else "nothing"
     said = f"Source {name} has sent {many} in {message.length(silent.hours * 3_600)}"
-    found: dict[str, Any] = {
-        "alert_id": alert, "kind": SILENT, "state": "firing", "severity": "warning", "customer_id": None,
-        "contact_id": None, "target": None, "policy": None, "due_at": None, "starts_at": at, "ends_at": None, "at": at,
-        "summary": f"{said}: in the same hours of the four weeks before it was never less than {silent.expected}.",
-        "resolution": None, "labels": {"source": name},
-        "annotations": {"runbook_url": f"{runbook_url.rstrip('/')}/{SILENT}"},
-    }  # fmt: skip
-    return found
+    summary = f"{said}: in the same hours of the four weeks before it was never less than {silent.expected}."
+    labels = {"source": name}
+    return message.of_nobody(alert, SILENT, "warning", at, summary, labels=labels, runbook_url=runbook_url)

@@ -142,26 +142,16 @@ class Watch:
 
 def of_blindness(blind: Blind, now: datetime, links: message.Links) -> Alert:
     """The record of an alert that heardback itself cannot see."""
-    at = _text(now)
-    return {
-        "alert_id": alert_id("blind", blind.reason),
-        "kind": "blind",
-        "state": "firing",
-        "severity": "page",
-        "customer_id": None,
-        "contact_id": None,
-        "target": None,
-        "policy": None,
-        "due_at": None,
-        "starts_at": at,
-        "ends_at": None,
-        "at": at,
-        "summary": f"heardback cannot see: {blind.words}, for {message.length(int(blind.seconds))}. "
+    return message.of_nobody(
+        alert_id("blind", blind.reason),
+        "blind",
+        "page",
+        _text(now),
+        f"heardback cannot see: {blind.words}, for {message.length(int(blind.seconds))}. "
         "No page about a customer begins until it can.",
-        "resolution": None,
-        "labels": {"cause": blind.reason},
-        "annotations": {"runbook_url": f"{links.runbook_url.rstrip('/')}/blind"},
-    }
+        labels={"cause": blind.reason},
+        runbook_url=links.runbook_url,
+    )
 
 
 def notice_of(receiver: str, record: Alert, before: Alert | None, *, people: bool) -> Notice:
