@@ -19,7 +19,6 @@ from streams.gateway.access import Listen
 from streams.gateway.pages import Pages, wants_json
 
 PATH: Final = "/login"
-LEAVE: Final = "/logout"
 COOKIE: Final = "heardback_session"
 SESSION_SECONDS: Final = 12 * 3_600
 FORM_BYTES_MAX: Final = 10_000
