@@ -118,7 +118,7 @@ def outcome_content(clock: Clock, customer_id: str, url: str | None = None) -> C
         "paused_seconds": clock.paused_us / _SECOND_US,
         "stage": clock.stage,
         "step": clock.step,
-        "steps": [*clock.steps],
+        "steps": clock.steps,
         "channel": channel,
         "tier": tier,
         "queue": queue,
@@ -238,7 +238,7 @@ def superseded(content_id: str, last: Content) -> Content:
     """What is said once more of an outcome that no longer exists: void, `superseded`."""
     ended = last["ended_at"] or last["stage_at"]
     return {**last, "outcome_id": content_id, "verdict": "void", "reason": "superseded", "stage": "ended", "step": 0,
-            "steps": [], "ended_at": ended, "alerts_from": None}  # fmt: skip
+            "steps": (), "ended_at": ended, "alerts_from": None}  # fmt: skip
 
 
 def changes(published: Mapping[str, Published], assessed: Iterable[Content], key: str) -> list[Content]:

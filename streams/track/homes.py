@@ -5,7 +5,7 @@ Everything here is rebuilt from the tables when a partition is ready, and droppe
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -23,11 +23,14 @@ class Home:
     contacts_of: dict[str, str | set[str]] = field(default_factory=dict)  # most customers have one
     due: DueIndex = field(default_factory=DueIndex)
     seats: deque[bytes] = field(default_factory=deque)  # keys of table `seats`, about the oldest first
+    tied: Counter[str] = field(default_factory=Counter)  # by customer, contacts that merges or links tie to others
     judged_by_others: set[str] | None = None  # by another configuration, and not looked at since; None: all is known
 
     def put(self, contact_id: str, header: Header | None) -> None:
         """Take note of a contact as it is now; None: it is gone."""
         before = self.headers.get(contact_id)
+        if before is not None and before.entangled:
+            self.tied[before.home] -= 1
         if before is not None and (header is None or header.home != before.home):
             self._take_away(contact_id, before.home)
         self.due.put(contact_id, header.wake_us if header else None)
@@ -35,6 +38,8 @@ class Home:
             self.headers.pop(contact_id, None)
             return
         self.headers[contact_id] = header
+        if header.entangled:
+            self.tied[header.home] += 1
         known = self.contacts_of.setdefault(header.home, contact_id)
         if isinstance(known, set):
             known.add(contact_id)
@@ -59,7 +64,7 @@ class Home:
 
     def entangled(self, customer_id: str) -> bool:
         """Whether merges or links tie contacts of this customer to others."""
-        return any(self.headers[name].entangled for name in self.names_of(customer_id))
+        return self.tied.get(customer_id, 0) > 0
 
     def running(self, customer_id: str) -> bool:
         """Whether a clock of this customer's contacts runs."""
