@@ -79,7 +79,7 @@ async def work(orders: dict[str, Any]) -> dict[str, Any]:
         settings.parse(orders["configuration"].encode(), file="bench"),
         now=clock,
         metrics=Metrics(CollectorRegistry(), worst_customers=5, now=clock),
-        transport=workload.transport(orders["prefix"]),
+        transport=workload.transport(orders["prefix"], orders.get("share", 1)),
     )
     clock.streams = streams
     gc.collect()

@@ -124,6 +124,7 @@ def slices(told: Sequence[Told], size: int = 5_000) -> Iterator[Sequence[Told]]:
     return (told[first : first + size] for first in range(0, len(told), size))
 
 
-def transport(prefix: str = "") -> TransportSettings:
-    """As by default, but nothing in the past is too old to be kept."""
-    return TransportSettings(topic_prefix=prefix, retention_days=36_500)
+def transport(prefix: str = "", share: int = 1) -> TransportSettings:
+    """As by default, but nothing in the past is too old to be kept; with batches of the `share`-th part."""
+    batch_records = TransportSettings().batch_records // share
+    return TransportSettings(topic_prefix=prefix, retention_days=36_500, batch_records=batch_records)
