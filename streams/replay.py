@@ -201,7 +201,7 @@ def _contacts(
 
 def groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:
     """Contacts that must be looked at together: those of one customer, and of customers whose contacts
-    were merged into each other's."""
+    were merged into each other's, or into one that is known by merges alone."""
     joined: dict[str, str] = {}
 
     def root(customer_id: str) -> str:
@@ -213,9 +213,10 @@ def groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:
     for contact in contacts.values():
         for merge in (item for item in contact.facts if item.type == facts.MERGED):
             target = contacts.get(merge.data["into"])
-            other = target.customer_id if target else merge.data.get("into_customer_id")
-            if other is not None:
-                joined[root(other)] = root(contact.customer_id)
+            named = merge.data.get("into_customer_id")
+            for other in (target.customer_id,) if target else (named, f"\0{merge.data['into']}"):
+                if other is not None:
+                    joined[root(other)] = root(contact.customer_id)
     for contact_id, contact in contacts.items():
         groups[root(contact.customer_id)][contact_id] = contact
     yield from groups.values()

@@ -9,7 +9,7 @@ import orjson
 from schemas.codec import RECORD_BYTES_MAX
 from streams import settings
 from streams.engine.identity import directory
-from streams.replay import Line, replay
+from streams.replay import Line, Replayed, replay
 
 CONFIGURATION: Final = b"""
 calendars: {always: {always_open: true}}
@@ -21,10 +21,14 @@ OPENED: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-def summary_of(*values: bytes) -> dict[str, Any]:
+def replayed(*values: bytes) -> Replayed:
     known, _ = directory([])
     policies = settings.policies_of(settings.parse(CONFIGURATION, file="here"))
-    return replay([Line(f"line {number}", value) for number, value in enumerate(values)], policies, known).summary
+    return replay([Line(f"line {number}", value) for number, value in enumerate(values)], policies, known)
+
+
+def summary_of(*values: bytes) -> dict[str, Any]:
+    return replayed(*values).summary
 
 
 def test_one_event_in_two_spellings_is_there_twice() -> None:
@@ -43,3 +47,17 @@ def test_a_record_that_is_too_large_is_refused_also_where_what_is_known_of_it_is
 def test_nobody_outside_sends_a_wake_up() -> None:
     summary = summary_of(orjson.dumps({**OPENED, "type": "deadline.reached", "data": {}}))
     assert (summary["contacts"], summary["refused"]) == (0, {"reserved_type": 1})
+
+
+def test_a_contact_known_by_merges_of_two_customers_has_each_clock_once() -> None:
+    def merged(number: int, customer: str, **named: str) -> dict[str, Any]:
+        data = {"customer_id": customer, "into": "T-unknown", **named}
+        kind, at = "contact.merged", f"2026-11-10T10:3{number}:00Z"
+        return {**OPENED, "id": f"m-{number}", "type": kind, "time": at, "subject": f"T-{number}", "data": data}
+
+    other = {**OPENED, "id": "e-2", "subject": "T-2", "data": {**OPENED["data"], "customer_id": "c-2"}}
+    events = [OPENED, other, merged(1, "c-1"), merged(2, "c-2", into_customer_id="c-3")]
+    outcomes = replayed(*map(orjson.dumps, events)).outcomes
+    assert [(one["contact_id"], one["customer_id"], one["cycle"]) for one in outcomes] == [
+        ("T-1", "c-1", 1), ("T-2", "c-2", 1), ("T-unknown", "c-1", 1),
+    ]  # fmt: skip
