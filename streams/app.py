@@ -21,8 +21,8 @@ from schemas.customers import Customer
 from schemas.topics import CUSTOMERS, POLICIES, TOPICS
 from streams import settings
 from streams.customers import Customers, customer_records
+from streams.engine.attributes import Tier
 from streams.engine.calendar import to_us
-from streams.engine.clocks import Tier
 from streams.engine.explain import explain, to_json
 from streams.engine.policy import Policies
 from streams.metrics import Metrics, Waiting

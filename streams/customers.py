@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from schemas.customers import Customer
 from schemas.topics import CUSTOMERS
-from streams.engine.clocks import Tier
+from streams.engine.attributes import Tier
 from streams.engine.identity import Directory, normalised
 from streams.transport import Batch, LogClient, Record
 

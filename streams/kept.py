@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from streams.customers import Customers
+from streams.engine.attributes import Tier
 from streams.engine.calendar import to_us
-from streams.engine.clocks import Tier
 from streams.engine.explain import explain, to_json
 from streams.engine.policy import Policies
 from streams.engine.timeline import Contact

@@ -21,12 +21,13 @@ from schemas.glance import glance
 from schemas.policies import TARGETS
 from schemas.refusals import Reason, Refusal
 from streams.engine import timeline as facts
+from streams.engine.attributes import Tier
 from streams.engine.calendar import NeverOpens, to_us
-from streams.engine.clocks import Reading, Tier, reading_of
 from streams.engine.identity import Directory
 from streams.engine.journey import by_customer, journeys
 from streams.engine.outcome import Content, instant_text, journey_content, outcome_content
 from streams.engine.policy import Policies
+from streams.engine.reading import Reading, reading_of
 from streams.engine.rehearsal import Rehearsed, Said, rehearse, url_of
 from streams.engine.timeline import Contact, Fact, customers_of, fact_of, glanced, in_order, timelines
 from streams.engine.unfolding import TiersOf

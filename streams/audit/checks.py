@@ -16,12 +16,14 @@ from schemas.configuration import Limits
 from streams.audit.finding import Audited, Excuse, Finding, Kind, Unjudged
 from streams.audit.truth import tied
 from streams.audit.view import TRIED, Firing, Published, View
+from streams.engine.attributes import Tier
 from streams.engine.calendar import NeverOpens
-from streams.engine.clocks import Clock, Reading, Tier, reading_of
+from streams.engine.clocks import Clock
 from streams.engine.identity import Directory
 from streams.engine.journey import Journey, by_customer, journeys
 from streams.engine.outcome import instant_text, journey_content, record_id
 from streams.engine.policy import Policies
+from streams.engine.reading import Reading, reading_of
 from streams.engine.timeline import Contact, Timeline, timelines
 
 AWAY_US: Final = 5 * 60 * 1_000_000

@@ -20,8 +20,8 @@ from schemas.codec import decode
 from schemas.events import WAKE_UP
 from schemas.refusals import Refusal
 from streams.audit.topics import Topics
+from streams.engine.attributes import Tier
 from streams.engine.calendar import to_us
-from streams.engine.clocks import Tier
 from streams.engine.timeline import Fact, fact_of
 from streams.track.state import decode_contact, decode_header, journeys_wake
 from streams.transport import Batch, LogClient

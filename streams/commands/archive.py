@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from schemas.configuration import Configuration
 from schemas.policies import PolicyRecord
 from streams.engine import timeline as facts
+from streams.engine.attributes import Tier
 from streams.engine.calendar import to_us
-from streams.engine.clocks import Tier
 from streams.engine.outcome import Content, instant_text
 from streams.engine.policy import Policies
 from streams.engine.timeline import Contact, Fact

@@ -17,8 +17,8 @@ from schemas.policies import PolicyRecord
 from schemas.topics import POLICIES
 from streams.app import APP_ID
 from streams.commands.archive import Archive, Damaged
+from streams.engine.attributes import Tier
 from streams.engine.calendar import to_us
-from streams.engine.clocks import Tier
 from streams.engine.timeline import Contact
 from streams.promises import IN_FORCE, policies_from
 from streams.track.state import decode_contact

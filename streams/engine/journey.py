@@ -1,7 +1,7 @@
 """Journeys: all attempts of one customer while no human has answered, over all channels (C14, C19).
 
 An attempt is a customer's message or a mail of theirs that we bounced; an answer to the customer in any
-contact ends the journey. Clocks of single contacts belong to `streams.engine.clocks`.
+contact ends the journey. Clocks of single contacts belong to `streams.engine.reading`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import Tier, attributes_at, attributes_never_change
+from streams.engine.attributes import Tier, attributes_at, attributes_never_change
 from streams.engine.policy import Attributes, Policies, Policy
 from streams.engine.timeline import Timeline
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US
-from streams.engine.clocks import RESPONSES, Clock, Reading, Running, thresholds
+from streams.engine.clocks import RESPONSES, Clock, Running
 from streams.engine.journey import JOURNEYING, trace
 from streams.engine.outcome import (
     Content,
@@ -34,7 +34,9 @@ from streams.engine.outcome import (
     superseded,
 )
 from streams.engine.policy import Policies
+from streams.engine.reading import Reading
 from streams.engine.retracing import Retracing
+from streams.engine.thresholds import thresholds
 from streams.engine.timeline import Contact, Timeline
 from streams.engine.unfolding import Happened, Part, TiersOf, parts_of
 

@@ -1,7 +1,7 @@
 """A contact as its facts in time order, and several contacts as one where they were merged or linked.
 
 Facts are what events say, in the order of C21; merging moves facts (C17), linking shares answers, a
-bounce takes an answer back (C13). What a fact means for a clock is decided in `streams.engine.clocks`.
+bounce takes an answer back (C13). What a fact means for a clock is decided in `streams.engine.reading`.
 """
 
 from __future__ import annotations

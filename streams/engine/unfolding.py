@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import Reading, Tier, reading_of
+from streams.engine.attributes import Tier
 from streams.engine.policy import Policies
+from streams.engine.reading import Reading, reading_of
 from streams.engine.timeline import Contact, Fact, Timeline, once_each, timelines
 
 TiersOf = Callable[[str], Sequence[Tier]]

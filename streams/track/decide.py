@@ -11,9 +11,11 @@ from dataclasses import replace
 from typing import Final
 
 from schemas.refusals import Reason, Refusal
+from streams.engine.attributes import attributes_at
 from streams.engine.calendar import NeverOpens
-from streams.engine.clocks import Assessment, Clock, assess, attributes_at, forgotten_clock, reading_of
+from streams.engine.clocks import Assessment, Clock, forgotten_clock
 from streams.engine.outcome import Content, Published, clock_digest, numbered, outcome_content, superseded
+from streams.engine.reading import assess, reading_of
 from streams.engine.rehearsal import url_of
 from streams.engine.timeline import Contact, Timeline, alone, ties, timelines
 from streams.track.desk import Desk, living

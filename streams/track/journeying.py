@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from streams.engine.attributes import Tier
 from streams.engine.calendar import NeverOpens, to_us
-from streams.engine.clocks import Tier
 from streams.engine.journey import journeys_of, trace
 from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content, numbered
 from streams.engine.timeline import ties, timelines

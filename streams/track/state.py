@@ -16,7 +16,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 import orjson
 
 from schemas.refusals import Reason, Refusal
-from streams.engine.clocks import Clock, Tier
+from streams.engine.attributes import Tier
+from streams.engine.clocks import Clock
 from streams.engine.outcome import Published
 from streams.engine.timeline import RANK, Carried, Contact, Fact, ties
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from streams.engine.clocks import Tier
+from streams.engine.attributes import Tier
 from streams.engine.journey import Trace, trace
 from streams.engine.timeline import Timeline, alone
 from streams.track.state import ContactState, decode_contact

@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from schemas.policies import CalendarSpec, PolicySpec, Span, TargetName
 from streams.engine import timeline as told
+from streams.engine.attributes import Tier
 from streams.engine.calendar import Calendar, to_us
-from streams.engine.clocks import Assessment, Tier, assess
+from streams.engine.clocks import Assessment
 from streams.engine.policy import Policies, Policy
+from streams.engine.reading import assess
 from streams.engine.timeline import Contact, Fact, in_order, timelines
 
 CONTACT: Final = "contact"

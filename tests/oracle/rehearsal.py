@@ -10,7 +10,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import Reading, reading_of
 from streams.engine.journey import JOURNEYING, journeys
 from streams.engine.outcome import (
     Content,
@@ -25,6 +24,7 @@ from streams.engine.outcome import (
     superseded,
 )
 from streams.engine.policy import Policies
+from streams.engine.reading import Reading, reading_of
 from streams.engine.rehearsal import Said, url_of
 from streams.engine.timeline import Contact, Fact, Timeline, timelines
 from streams.engine.unfolding import TiersOf

@@ -11,8 +11,8 @@ from alerting.rules import Rules
 from schemas.topics import JOURNEYS, OUTCOMES
 from streams import settings
 from streams.commands.replaying import alerts_by
+from streams.engine.attributes import Tier
 from streams.engine.calendar import to_us
-from streams.engine.clocks import Tier
 from streams.engine.identity import directory
 from streams.replay import Line, replay
 from streams.transport import TransportSettings

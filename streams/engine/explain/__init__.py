@@ -1,7 +1,7 @@
 """Why each clock of a contact says what it says: every stretch counted or not with its cause, what moved it and what
 did not, and why there is no clock where there is none.
 
-`explain` reads nothing anew: it watches `streams.engine.clocks` at work and says what it saw. `to_json` and `to_text`
+`explain` reads nothing anew: it watches `streams.engine.reading` at work and says what it saw. `to_json` and `to_text`
 write it down, for the contact's page and for the terminal. Finding the contact belongs to the rim.
 """
 

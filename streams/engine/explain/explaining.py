@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from schemas.policies import TARGETS
+from streams.engine.attributes import Tier
 from streams.engine.calendar import Calendar
-from streams.engine.clocks import Assessment, Clock, Tier, assess
+from streams.engine.clocks import Assessment, Clock
 from streams.engine.explain.absence import absences
 from streams.engine.explain.explanation import ExplainedClock, Explanation
 from streams.engine.explain.marks import marks
@@ -15,6 +16,7 @@ from streams.engine.explain.stretches import stretches
 from streams.engine.explain.witness import Witness
 from streams.engine.journey import Journey, by_customer, journeys
 from streams.engine.policy import Policies
+from streams.engine.reading import assess
 from streams.engine.rehearsal import url_of
 from streams.engine.timeline import Contact, Timeline, timelines
 from streams.engine.unfolding import TiersOf

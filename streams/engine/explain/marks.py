@@ -7,9 +7,10 @@ from typing import Final
 from schemas.policies import Span, duration_text
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US
-from streams.engine.clocks import RESPONSES, Clock, Running, escalations, warnings
+from streams.engine.clocks import RESPONSES, Clock, Running
 from streams.engine.explain.explanation import Mark, MarkKind
 from streams.engine.policy import Policies
+from streams.engine.thresholds import escalations, warnings
 from streams.engine.timeline import Fact, Timeline
 
 # Marks of one instant in the order in which they are read.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from streams.engine import timeline as facts
-from streams.engine.clocks import Tier
+from streams.engine.attributes import Tier
 from streams.engine.explain.explanation import CountsAs, ExplainedFact
 from streams.engine.explain.marks import end_words
 from streams.engine.explain.witness import Witness, key_of

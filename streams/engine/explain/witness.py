@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 
 from schemas.policies import Span, TargetName
 from streams.engine import timeline as facts
-from streams.engine.clocks import RESPONSES, Reading, Running
+from streams.engine.clocks import RESPONSES, Running
 from streams.engine.explain.explanation import Mark
 from streams.engine.policy import Attributes, Policies, Policy
+from streams.engine.reading import Reading
 from streams.engine.timeline import Fact
 
 Key = tuple[int, str, str]  # a fact's instant, source and id

@@ -9,9 +9,11 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.engine.clocks import Clock, Tier, assess
+from streams.engine.attributes import Tier
+from streams.engine.clocks import Clock
 from streams.engine.journey import journeys
 from streams.engine.policy import Escalation
+from streams.engine.reading import assess
 from streams.engine.timeline import timelines
 from tests.streams.engine.told import GOLD, VERBS, at, contacts, promises
 

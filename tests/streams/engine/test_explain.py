@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 from streams import replay
+from streams.engine.attributes import Tier
 from streams.engine.calendar import SECOND_US
-from streams.engine.clocks import Tier
 from streams.engine.explain import Explanation, explain, to_json, to_text
 from streams.engine.explain.explanation import Absence, ExplainedClock
 from streams.engine.identity import directory

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
+from streams.engine.attributes import Tier
 from streams.engine.calendar import to_us
-from streams.engine.clocks import Tier
 from streams.engine.policy import Attributes
 from tests.streams.engine.told import GOLD, at, judge, promises, shown
 

@@ -18,7 +18,7 @@ from schemas.events import to_json
 from schemas.refusals import Refusal
 from streams import settings
 from streams.commands.replaying import alerts_by
-from streams.engine.clocks import Tier
+from streams.engine.attributes import Tier
 from streams.engine.identity import directory
 from streams.engine.outcome import Content
 from streams.engine.unfolding import TiersOf

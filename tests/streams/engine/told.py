@@ -19,9 +19,11 @@ from typing import Any, Final
 
 from schemas.policies import DAYS, CalendarSpec, PolicySpec
 from streams.engine import timeline as facts
+from streams.engine.attributes import Tier
 from streams.engine.calendar import SECOND_US, from_us, to_us
-from streams.engine.clocks import Assessment, Clock, Tier, assess
+from streams.engine.clocks import Assessment, Clock
 from streams.engine.policy import Escalation, Policies, compile_policies
+from streams.engine.reading import assess
 from streams.engine.timeline import Contact, Fact, Timeline, in_order, timelines
 
 MONDAY: Final = datetime(2026, 11, 16, tzinfo=UTC)

@@ -11,8 +11,8 @@ from schemas.configuration import CONTACT_BYTES_MAX
 from streams import settings
 from streams.engine import timeline as facts
 from streams.engine.calendar import SECOND_US
-from streams.engine.clocks import assess
 from streams.engine.outcome import Published, clock_digest
+from streams.engine.reading import assess
 from streams.engine.timeline import Contact, timelines
 from streams.track.state import ContactState, decode_contact, encode_contact, fact_bytes
 from streams.transport import RECORD_BYTES_MAX
