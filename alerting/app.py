@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from alerting import message, outbox, receivers
 from alerting.deliver import Delivery, Lane
+from alerting.fold import Alert, Change, Known
 from alerting.health import on_health
 from alerting.metrics import Metrics
 from alerting.notify import OwnerOf, Routes
@@ -30,7 +31,7 @@ from alerting.outbox import Outbox
 from alerting.owed import Pace
 from alerting.partition import SOURCE, TAKEN, Home, Work, key_of_alert, key_of_clock, key_of_customer, key_of_health
 from alerting.posting import Rim, Sessions, wall
-from alerting.rules import Alert, Change, Known, Rules, ended_at, forgotten
+from alerting.rules import Rules, ended_at, forgotten
 from alerting.sight import Look, Sight
 from alerting.silence import Silence, on_silence
 from alerting.transport import Batch, Table, Transport

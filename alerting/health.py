@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from alerting import message
-from alerting.rules import Change, Known, Said, alert_id
+from alerting.fold import Change, Known, Said
+from alerting.rules import alert_id
 
 BLIND: Final = "blind"
 Content = Mapping[str, Any]

@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from alerting.rules import Wish
+from alerting.wish import Content, Wish
 
-Content = Mapping[str, Any]
 Alert = dict[str, Any]
 
 _AWAITED: Final = {

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from alerting import message
+from alerting.fold import Alert, Change
 from alerting.routes import mismatch
-from alerting.rules import Alert, Change
 from schemas.configuration import AlertsSpec
 
 RECORDS_KEPT: Final = 4

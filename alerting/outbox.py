@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from alerting import notify, waits
+from alerting.fold import Alert, Change
 from alerting.notify import Account, Entry, Routes
 from alerting.partition import Work
-from alerting.rules import Alert, Change
 from alerting.waits import Wait
 
 ALERT, WAIT = b"d:", b"w:"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from alerting.fold import Alert
 from alerting.notify import Account, Notice, ended_here, notice_key, undelivered
-from alerting.rules import Alert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

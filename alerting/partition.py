@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from alerting.fold import Change, Known
 from alerting.notify import Entry
-from alerting.rules import Change, Known, ended_at
+from alerting.rules import ended_at
 from alerting.waits import Wait
 
 CLOCK: Final = b"o:"

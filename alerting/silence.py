@@ -22,7 +22,8 @@ from math import exp, lgamma, log
 from typing import Final, NamedTuple
 
 from alerting import message
-from alerting.rules import Alert, Change, Known, Said, alert_id
+from alerting.fold import Alert, Change, Known, Said
+from alerting.rules import alert_id
 
 SILENT: Final = "silent_source"
 WEEK_HOURS: Final = 168

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Final
 
 from alerting import message, receivers, waits
+from alerting.fold import Alert
 from alerting.notify import Notice, notice_key
 from alerting.posting import Answer, Rim, Sessions, wall
-from alerting.rules import Alert, alert_id
+from alerting.rules import alert_id
 from schemas.configuration import AlertsSpec, ReceiverSpec
 
 CUSTOMER: Final = "heardback-test"

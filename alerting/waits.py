@@ -16,8 +16,8 @@ from typing import Any, Final, get_args
 import orjson
 
 from alerting import message
+from alerting.fold import Alert
 from alerting.notify import UNDELIVERED, Account, account_after, ended_here, undelivered
-from alerting.rules import Alert
 from schemas.alerts import Severity
 
 LINES_SHOWN: Final = 20

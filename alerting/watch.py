@@ -19,9 +19,10 @@ import structlog
 
 from alerting import message, waits
 from alerting.deliver import Lane
+from alerting.fold import Alert
 from alerting.notify import Notice, Routes, notice_key
 from alerting.owed import Pace
-from alerting.rules import Alert, alert_id
+from alerting.rules import alert_id
 from alerting.sight import Blind, Look, Sight
 
 logger = structlog.get_logger(__name__)

@@ -13,7 +13,8 @@ from typing import IO, Final
 
 import orjson
 
-from alerting.rules import Known, Rules
+from alerting.fold import Known
+from alerting.rules import Rules
 from schemas.configuration import Configuration
 from streams import settings
 from streams.commands import archive

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerting.rules import Known, Rules
+from alerting.fold import Known
+from alerting.rules import Rules
 from schemas.acknowledgements import Acknowledgement
 from schemas.alerts import Alert
 from schemas.configuration import AlertsSpec

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from alerting import firing
 from alerting.firing import Firing
+from alerting.fold import Change
 from alerting.notify import Routes
 from alerting.outbox import Outbox
 from alerting.partition import Work
-from alerting.rules import Change
 from schemas.configuration import AlertsSpec
 from tests.alerting.records import alerts_of, ended, outcome, overdue, superseded
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from alerting.fold import Change
 from alerting.notify import RECORDS_KEPT, Account, Entry, Routes, entered, notice_key, rerouted, settled
-from alerting.rules import Change, Rules
+from alerting.rules import Rules
 from schemas.configuration import AlertsSpec
 from tests.alerting.records import SPEC, alerts_of, at_risk, ended, escalated, overdue, superseded
 

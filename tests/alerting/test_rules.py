@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from alerting.rules import Known, Rules, ended_at, forgotten
+from alerting.fold import Known
+from alerting.rules import Rules, ended_at, forgotten
 from schemas.configuration import AlertsSpec
 from tests.alerting.records import (
     AT_RISK,

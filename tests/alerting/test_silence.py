@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alerting.rules import Known
+from alerting.fold import Known
 from alerting.silence import WEEK_HOURS, WEEKS, Silence, Source, chance, on_silence, silence
 from schemas.alerts import Alert
 from tests.alerting.silence_simulation import alarms, counts, profile, wrong

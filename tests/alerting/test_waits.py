@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from alerting import lines
+from alerting.fold import Change
 from alerting.notify import UNDELIVERED, Account, Routes, undelivered
 from alerting.outbox import Outbox
 from alerting.partition import Work
-from alerting.rules import Change
 from alerting.waits import ENDED_KEPT, LINES_IN_FULL, LINES_MOST, LINES_SHOWN, Wait, settled, told
 from schemas.alerts import Alert
 from schemas.configuration import AlertsSpec
