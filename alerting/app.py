@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from alerting import message, outbox, receivers
 from alerting.deliver import Delivery, Lane
-from alerting.fold import Alert, Change, Known
+from alerting.fold import Alert, Change, Folded, Known
 from alerting.health import on_health
 from alerting.metrics import Metrics
 from alerting.notify import OwnerOf, Routes
@@ -46,8 +46,7 @@ SOURCES: Final = (OUTCOMES.name, JOURNEYS.name, HEALTH.name, DELIVERIES.name)
 WRITTEN: Final = ALERTS.name
 BLINDNESS: Final = b"blind"
 LOOK_SECONDS: Final = 0.05
-Said = tuple[list[Change], Known | None]
-Fold = Callable[[Work, Any, Known | None], Said]
+Fold = Callable[[Work, Any, Known | None], Folded]
 
 
 def faults(spec: AlertsSpec) -> list[str]:
@@ -226,7 +225,7 @@ class Alerting:
     # -- agents
 
     async def _on_outcomes(self, batch: Batch) -> None:
-        def fold(work: Work, outcome: Any, known: Known | None) -> Said:
+        def fold(work: Work, outcome: Any, known: Known | None) -> Folded:
             return self._rules.on_outcome(outcome, known, work.tried)
 
         await self._fold(batch, key_of_clock, fold)
@@ -235,7 +234,7 @@ class Alerting:
         await self._fold(batch, key_of_customer, lambda _, *one: self._rules.on_journey(*one))
 
     async def _on_health(self, batch: Batch) -> None:
-        def fold(_: Work, health: Any, known: Known | None) -> Said:
+        def fold(_: Work, health: Any, known: Known | None) -> Folded:
             return on_health(health, known, self._rules.links.runbook_url)
 
         await self._fold(batch, key_of_health, fold)

@@ -270,7 +270,7 @@ def _start(
     import asyncio
 
     from streams import logs
-    from streams.commands import reporting, running
+    from streams.commands import reporting, running, stopping
     from streams.commands.auditing import AUDIT, Auditor, arguments, telling
     from streams.facts import FactsError
     from streams.gateway import UnsafeListen
@@ -303,7 +303,7 @@ def _start(
         every = loaded.audit.every.seconds if role in (None, AUDIT) else 0
         told = telling(system.client, place.transport.topic_prefix, place.transport.partitions, system.now)
         auditor = Auditor(arguments(broker, data, config), every, system.registry, told) if every else None
-        asyncio.run(running.run_until_stopped(system, known, auditor.run if auditor else None))
+        asyncio.run(stopping.run_until_stopped(system, known, auditor.run if auditor else None))
     except (TransportError, RefusedInARowError, FactsError, OSError) as broken:
         failed(broken)
 

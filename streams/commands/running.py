@@ -6,13 +6,10 @@ Composition only. `streams` and `alerting` meet here and in topics, nowhere else
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import threading
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
@@ -29,7 +26,7 @@ from schemas.customers import Customer
 from schemas.events import Event
 from schemas.policies import PolicyRecord
 from schemas.topics import CONTACT_EVENTS, CUSTOMERS, DEAD_LETTERS, POLICIES, TOPICS
-from streams import logs, settings
+from streams import settings
 from streams.app import APP_ID, WAKE_EVERY_SECONDS, Streams
 from streams.board import Board
 from streams.commands.acknowledging import Acknowledging
@@ -62,7 +59,6 @@ FACTS: Final = "facts"
 ROLES: Final = (STREAMS, ALERTING, GATEWAY, FACTS)
 FIRST_START: Final = b"first-start"
 STALLED_SECONDS_MAX: Final = 120.0
-STOP_SECONDS_MAX: Final = 9.5
 POST_SECONDS_MAX: Final = 5.0
 """How long a POST waits for the broker before it is told to come back later."""
 
@@ -423,58 +419,3 @@ def _alertmanager_of(configuration: Configuration) -> str | None:
         return None
     parts = urlsplit(urls[0])
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
-
-
-async def run_until_stopped(
-    system: System, customers: Sequence[Customer] = (), beside: Callable[[], Coroutine[Any, Any, None]] | None = None
-) -> None:
-    """Start, run until SIGTERM or SIGINT, stop within 10 seconds; a second signal ends the process at once. What runs
-    `beside` may end as it likes. Raises what stopped it."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def signalled() -> None:
-        if stop.is_set():
-            _leave_at_once("stopping_at_once")
-        stop.set()
-        last = threading.Timer(STOP_SECONDS_MAX, _leave_at_once, ("not_stopped_in_time",))
-        last.daemon = True
-        last.start()
-
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, signalled)
-    work = asyncio.create_task(_work(system, customers, beside))
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
-    finally:
-        for task in (work, stopped):
-            task.cancel()
-        await asyncio.wait((work, stopped))
-        await system.stop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(name)
-
-
-async def _work(
-    system: System, customers: Sequence[Customer], beside: Callable[[], Coroutine[Any, Any, None]] | None
-) -> None:
-    await system.start()
-    if customers:
-        await system.put_customers(customers)
-    also = asyncio.create_task(beside()) if beside is not None else None
-    try:
-        await system.wait_failed()
-    finally:
-        if also is not None:
-            also.cancel()
-            await asyncio.wait((also,))
-
-
-def _leave_at_once(why: str) -> NoReturn:
-    """What is in hand was not acknowledged: it is handed out again after a restart."""
-    log.warning(why)
-    logs.flush()
-    os._exit(1)

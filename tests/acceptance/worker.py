@@ -23,7 +23,8 @@ import structlog
 from schemas.customers import Customer
 from schemas.topics import CONTACT_EVENTS, DELIVERIES, JOURNEYS, OUTCOMES
 from streams import settings
-from streams.commands.running import ALERTING, STREAMS, Place, System, run_until_stopped
+from streams.commands.running import ALERTING, STREAMS, Place, System
+from streams.commands.stopping import run_until_stopped
 from streams.engine.calendar import to_us
 from streams.transport import LogClient, TransportSettings, by_partition
 from tests.acceptance.day import record_of
