@@ -1,13 +1,14 @@
 """The log in portions that fit into memory, such that contacts that belong together are in one.
 
-Only where the log holds more events than are looked at together: then it is read once more for each portion. What ties
-contacts is guessed generously here, from whatever names a customer or another contact; the engine decides later.
+Only where the log holds more events than are looked at together: then it is read once more for each portion. And for
+the second look, what belongs together with a contact in which something was found. What ties contacts is guessed
+generously here, from whatever names a customer or another contact; the engine decides later.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, Final
 
 import orjson
@@ -31,14 +32,27 @@ async def portions(
     begins, ends = await client.begin_offsets(topics.events), at.ends[topics.events]
     if sum(ends.values()) - sum(begins.values()) <= events_at_once:
         return [lambda _: True]
+    place = _packed((await _ties(client, topics, directory)).groups(), events_at_once)
+    count = max(place.values(), default=0) + 1
+    return [lambda contact_id, number=number: place.get(contact_id, 0) == number for number in range(count)]  # type: ignore[misc]
+
+
+async def together_with(client: LogClient, topics: Topics, directory: Directory, contacts: Set[str]) -> Wanted:
+    """These contacts and all that belong together with one of them by now: also those that came in meanwhile."""
+    wanted = set(contacts)
+    for _, group in (await _ties(client, topics, directory)).groups():
+        if not contacts.isdisjoint(group):
+            wanted.update(group)
+    return wanted.__contains__
+
+
+async def _ties(client: LogClient, topics: Topics, directory: Directory) -> _Ties:
     ties = _Ties()
     async for batch in client.scan(topics.events):
         for value in batch.values:
             for contact_id, others in _named(value, directory):
                 ties.add(contact_id, others)
-    place = _packed(ties.groups(), events_at_once)
-    count = max(place.values(), default=0) + 1
-    return [lambda contact_id, number=number: place.get(contact_id, 0) == number for number in range(count)]  # type: ignore[misc]
+    return ties
 
 
 def _named(value: bytes | None, directory: Directory) -> Iterator[tuple[str, list[str]]]:

@@ -18,7 +18,7 @@ from schemas.configuration import AlertsSpec, Limits
 from schemas.policies import PolicyRecord
 from streams.audit.checks import Checks, ReceiversOf, Terms
 from streams.audit.finding import Audited
-from streams.audit.portions import EVENTS_AT_ONCE, portions
+from streams.audit.portions import EVENTS_AT_ONCE, portions, together_with
 from streams.audit.topics import Topics
 from streams.audit.truth import contacts_of
 from streams.audit.view import Cut, Wanted, cut, view
@@ -79,9 +79,9 @@ async def audit(client: LogClient, asked: Asked) -> Audited:
     if suspects:
         await asyncio.sleep(asked.again_after_seconds)
         await customers.load(client, topics.customers)
-        again = await _look(
-            client, topics, await cut(client, topics), suspects.__contains__, asked, promises, customers
-        )
+        at = await cut(client, topics)
+        wanted = await together_with(client, topics, customers.directory, suspects)
+        again = await _look(client, topics, at, wanted, asked, promises, customers)
         first = {finding[:3] for finding in found.findings}
         found.only([finding for finding in again.found.findings if finding[:3] in first])
     return found

@@ -312,6 +312,23 @@ async def test_what_is_in_the_log_and_not_handled_yet_is_no_finding(hands: Hands
     assert (named(found), found.unjudged, found.contacts) == ([], {"in_flight": 1}, 3)
 
 
+async def test_a_contact_that_came_between_the_two_looks_is_looked_at_too(hands: Hands) -> None:
+    """What it brought about for its customer would else be held against a log without it."""
+
+    looks = iter(["first"])
+
+    def as_it_comes() -> datetime:
+        if next(looks, None):
+            asks = event(9, "contact.opened", "asks", NOON, channel="chat")
+            asks["data"]["customer_id"] = "c-late"
+            hands.put(TOPICS.events, "c-late", asks, int(NOON.timestamp() * 1_000))
+        return NOON
+
+    assert hands.change(TOPICS.journeys, lambda v: v.replace(b'"waiting"', b'"answered"') if b'"c-late"' in v else v)
+    assert named(await audited(hands)) == [("journey_differs", "c-late", "journey")]
+    assert named(await audited(hands, now=as_it_comes)) == []
+
+
 async def test_what_an_event_ties_together_is_judged_only_once_it_is_handled(hands: Hands) -> None:
     """The outcomes of both contacts, and the journeys of a customer, may be ahead of what the audit may look at."""
     moment_ms = int(NOON.timestamp() * 1_000)
