@@ -29,7 +29,7 @@ def diverted(
     everything, prefix = bad.everything(), ""
     if request.param == "kafka":
         kafka: Kafka = request.getfixturevalue("kafka")
-        prefix = "bad-"
+        prefix = f"{folder.name}-"
         configuration = bad.CONFIGURATION.replace("partitions: 2", f"partitions: 2, topic_prefix: {prefix}")
         heardback = Heardback(folder, broker=kafka.url, configuration=configuration)
     else:
@@ -118,12 +118,13 @@ def test_dead_letters_are_listed_shown_and_put_back_with_masks_on_what_is_person
 def test_a_record_beyond_what_we_write_is_a_dead_letter_all_the_same(kafka: Kafka, tmp_path: Path) -> None:
     huge = orjson.dumps(event("contact.opened", "huge", url="x" * 3_900_000))
     [good] = bad._taken("good")
-    append(kafka.url, "contact-events", [good.record], prefix="huge-")
-    asyncio.run(_produce(kafka, "huge-contact-events", huge))
-    append(kafka.url, "contact-events", [bad._taken("after")[0].record], prefix="huge-")
-    configuration = bad.CONFIGURATION.replace("partitions: 2", "partitions: 2, topic_prefix: huge-")
+    prefix = f"{tmp_path.name}-"
+    append(kafka.url, "contact-events", [good.record], prefix=prefix)
+    asyncio.run(_produce(kafka, f"{prefix}contact-events", huge))
+    append(kafka.url, "contact-events", [bad._taken("after")[0].record], prefix=prefix)
+    configuration = bad.CONFIGURATION.replace("partitions: 2", f"partitions: 2, topic_prefix: {prefix}")
     with Heardback(tmp_path, broker=kafka.url, configuration=configuration) as heardback:
-        heardback.prefix = "huge-"
+        heardback.prefix = prefix
         [letter] = eventually(lambda: heardback.records("dead-letters"), what="a dead letter")
         assert letter.header("reason") == b"record_too_large"
         assert letter.value == huge

@@ -189,7 +189,7 @@ def test_on_kafka_one_worker_keeps_the_facts_and_the_gateway_reports_from_them(
 ) -> None:
     begun = sometime()
     week = week_of(begun)
-    configuration = CONFIGURATION.replace("partitions: 2", "partitions: 2, topic_prefix: reported-")
+    configuration = CONFIGURATION.replace("partitions: 2", f"partitions: 2, topic_prefix: {tmp_path.name}-")
     address = tmp_path / "facts-url"
     address.write_text(postgresql.database() + "\n")
     kept = configuration + f"facts: {{url_file: {address}}}\n"

@@ -229,7 +229,7 @@ def test_roles_run_apart_on_kafka_do_together_what_one_process_does(kafka: Kafka
         routes = "[{match: {owner: owner@example.com}, receivers: [hook]}, {receivers: [other]}]"
         alerts = f"alerts:\n  receivers: [{hook}, {other}]\n  routes: {routes}\n"
         configuration = SOON.replace("alerts:\n", alerts).replace(
-            "partitions: 2", "partitions: 2, topic_prefix: apart-"
+            "partitions: 2", f"partitions: 2, topic_prefix: {tmp_path.name}-"
         )
         streams, alerting, gateway = (
             Heardback(tmp_path / role, broker=kafka.url, role=role, configuration=configuration, options=options)
@@ -247,4 +247,4 @@ def test_roles_run_apart_on_kafka_do_together_what_one_process_does(kafka: Kafka
             assert "responsiveness_outcomes_total" in streams.metrics()
             for process in (gateway, alerting, streams):
                 assert process.told_to_end() == 0, process.said()
-    assert {r.json["customer_id"] for r in records(kafka.url, "apart-outcomes")} == {"c-9"}
+    assert {r.json["customer_id"] for r in records(kafka.url, f"{tmp_path.name}-outcomes")} == {"c-9"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -34,11 +35,11 @@ async def test_the_embedded_pipeline_is_what_the_story_says_and_what_a_replay_sa
 @pytest.mark.kafka
 @pytest.mark.slow
 async def test_kafka_is_what_every_story_says_and_what_a_replay_says(kafka: Kafka) -> None:
-    room = asyncio.Semaphore(ON_KAFKA_AT_ONCE)
+    room, ours = asyncio.Semaphore(ON_KAFKA_AT_ONCE), uuid4().hex[:8]
 
     async def live(name: str) -> Came:
         async with room:
-            return await lived(story(name), kafka.url, transport_settings(f"{name}-"))
+            return await lived(story(name), kafka.url, transport_settings(f"{ours}-{name}-"))
 
     found = dict(zip(NAMES, await asyncio.gather(*map(live, NAMES)), strict=True))
     wrong = {name: differences(story(name), came) for name, came in found.items()}
