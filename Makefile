@@ -5,6 +5,9 @@ ARGS ?=
 UPGRADE ?=
 
 PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+# Most tests wait for what they started in other processes: three at a time keep two cores busy. Each process takes
+# whole files, and has servers of its own.
+AT_ONCE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 LOCKED := $(PIP) --require-hashes --only-binary :all:
 COMPILE := .cache/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
@@ -17,9 +20,9 @@ demo: .venv/run.stamp    ## the whole system on sample contacts; ARGS=--exit end
 run: .venv/run.stamp     ## the same on the real clock; your own promises: make run ARGS="--config heardback.yaml"
 	@.venv/bin/python -m streams run $(or $(ARGS),--config deploy/examples/minimal.yaml)
 
-test: .venv/dev.stamp    ## everything, against real servers; ARGS goes to pytest
+test: .venv/dev.stamp    ## everything, against real servers; ARGS goes to pytest, such as ARGS="-n0 -x tests/alerting"
 	@bash tests/servers/install.sh
-	@.venv/bin/python -m pytest $(ARGS)
+	@env --unset=PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest $(AT_ONCE) $(ARGS)
 
 check: .venv/dev.stamp   ## lint, format, types, import contracts
 	.venv/bin/ruff check

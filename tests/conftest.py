@@ -7,6 +7,7 @@ it is skipped with the name of the missing package; in CI, where everything must
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -35,11 +36,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("heardback")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who asks for a server's fixture needs the server."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Who asks for a server's fixture needs the server. Where several processes share the files of tests, those with
+    most that takes long come first, so that nobody is left alone with one.
+    """
     for item in items:
         for name in set(MISSING) & set(getattr(item, "fixturenames", ())):
             item.add_marker(name)
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)
