@@ -20,8 +20,6 @@ from contextlib import suppress
 from logging.handlers import QueueHandler
 from typing import Any, Final
 
-import structlog
-
 QUIET: Final = (
     "faust",
     "mode",
@@ -98,6 +96,8 @@ def flush(seconds: float = FLUSH_SECONDS_MAX) -> None:
 
 def configure(level: int = logging.INFO) -> None:
     """Set up structlog and the standard library's logging for this process."""
+    import structlog  # with its tracebacks a fifth of what a command that logs nothing would take to start
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
