@@ -21,7 +21,7 @@ from faust.types.tuples import ConsumerMessage
 from mode import Service
 
 from streams.transport.batching import Batch, Fence
-from streams.transport.errors import Fenced
+from streams.transport.errors import BrokerUnreachable, Fenced
 from streams.transport.member import Member
 from streams.transport.progress import PartitionState, Progress
 from streams.transport.settings import TransportSettings
@@ -233,8 +233,10 @@ class BatchConsumer(base.Consumer):
             await self.sleep(1.0)
             states = self._states
             if states and not self.app.rebalancing:
-                ends = await self.member.end_offsets(states)
-                self.progress.ends(ends)
+                try:
+                    self.progress.ends(await self.member.end_offsets(states))
+                except BrokerUnreachable as away:  # whoever has something to read or to write notices by that
+                    logger.warning("the ends of the logs are not known", extra={"why": str(away)})
                 self.progress.check()
 
     async def commit(self, *args: Any, **kwargs: Any) -> bool:  # noqa: ARG002  # always all of them

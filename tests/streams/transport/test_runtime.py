@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -302,6 +303,26 @@ async def test_the_fence_of_a_former_assignment_writes_nothing(broker: Broker, l
         await table.write(0, {b"k": b"v"}, fence=fence)
     assert set((await log.end_offsets(broker.name("outcomes"))).values()) == {0}
     assert dict(table.partition(0)) == {}
+
+
+async def test_a_worker_outlives_a_broker_that_does_not_say_in_time_where_its_logs_end(
+    broker: Broker, log: LogClient
+) -> None:
+    runtime, seen = broker.runtime(), Collected()
+    runtime.agent(EVENTS, seen)
+    await started(runtime)
+    member, asked = runtime._group.member, list[object]()
+
+    async def silent(partitions: Iterable[TP]) -> Mapping[TP, int]:
+        asked.append(partitions)
+        raise BrokerUnreachable("no answer in time")
+
+    member.end_offsets = silent  # type: ignore[method-assign]
+    await eventually(lambda: len(asked) > 1, seconds=20)
+    await log.append(broker.name(EVENTS), {0: numbered(1)})
+    await eventually(lambda: seen.values == [b"0"])
+    await runtime.stop()
+    await runtime.wait_closed()
 
 
 async def test_a_stop_ends_the_batch_in_hand_and_commits_it(broker: Broker, log: LogClient) -> None:
