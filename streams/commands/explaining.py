@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from streams.commands import archive, data_folder
+from streams.commands import archive
 from streams.commands.archive import Archive, Damaged
 from streams.engine.calendar import NeverOpens, to_us
 from streams.engine.explain import Explanation, explain, to_json, to_text
@@ -23,7 +23,16 @@ from streams.engine.timeline import MERGED, Contact
 from streams.replay import groups
 
 Loader = Callable[[Path], Archive | Damaged | None]
-LOADERS: Final[tuple[Loader, ...]] = (archive.load, data_folder.load)
+
+
+def _of_run(folder: Path) -> Archive | Damaged | None:
+    """What is in the data folder of a run; the broker's modules, slow to import, are asked for only here."""
+    from streams.commands import data_folder
+
+    return data_folder.load(folder)
+
+
+LOADERS: Final[tuple[Loader, ...]] = (archive.load, _of_run)
 NEAR_SHOWN: Final = 5
 
 
