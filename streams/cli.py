@@ -20,7 +20,20 @@ from schemas.configuration import Configuration
 from schemas.customers import Customer
 from streams import settings
 from streams.commands import alerts, dead_letters
-from streams.commands.arguments import DATA, FAILED, Broker, DataFolder, an_instant, broker_url, failed, wrong
+from streams.commands.arguments import (
+    DATA,
+    FAILED,
+    Broker,
+    DataFolder,
+    an_instant,
+    broker_url,
+    failed,
+    in_words,
+    said_failed,
+    standard_input_once,
+    unread_output,
+    wrong,
+)
 
 app = typer.Typer(
     name="heardback",
@@ -37,8 +50,12 @@ ConfigFile = Annotated[
 
 
 def main() -> None:
-    """Run the console script."""
-    app()
+    """Run the command that was asked for. An output that cannot be written is said like everything else that fails."""
+    try:
+        app()
+    except OSError as broken:
+        unread_output()
+        raise SystemExit(said_failed(f"{broken.filename or 'standard output'}: {broken.strerror or broken}")) from None
 
 
 def configuration(path: Path, faults_of: settings.FaultsOf = settings.no_further_faults) -> Configuration:
@@ -137,6 +154,7 @@ def replay(
     """Run the engine over files in simulated time and say what every clock came to."""
     from streams.commands import replaying
 
+    standard_input_once(*events, customers)
     loaded = configuration(config)
     until_at = an_instant(until) if until else None
     try:
@@ -148,8 +166,7 @@ def replay(
         try:
             replaying.write(result, loaded, out)
         except OSError as unwritable:
-            typer.echo(f"heardback: {unwritable.filename}: {unwritable.strerror}", err=True)
-            raise typer.Exit(FAILED) from None
+            failed(f"{unwritable.filename or out}: {unwritable.strerror}")
     typer.echo(replaying.summary_text(result))
 
 
@@ -206,7 +223,7 @@ def audit(
     except NothingToAudit as nothing:
         wrong(nothing)
     except (TransportError, OSError) as broken:
-        failed(broken)
+        failed(in_words(broken))
     typer.echo(orjson.dumps(found).decode() if form == "json" else auditing.text(found))
     if found["findings"]:
         raise typer.Exit(FAILED)
@@ -298,14 +315,14 @@ def _start(
     except (UnsafeListen, TransportError, FactsError, ValueError) as unusable:
         wrong(unusable)
     except OSError as broken:
-        failed(broken)
+        failed(in_words(broken))
     try:
         every = loaded.audit.every.seconds if role in (None, AUDIT) else 0
         told = telling(system.client, place.transport.topic_prefix, place.transport.partitions, system.now)
         auditor = Auditor(arguments(broker, data, config), every, system.registry, told) if every else None
         asyncio.run(stopping.run_until_stopped(system, known, auditor.run if auditor else None))
     except (TransportError, RefusedInARowError, FactsError, OSError) as broken:
-        failed(broken)
+        failed(in_words(broken))
 
 
 def _token_of(path: Path | None) -> str | None:
@@ -378,6 +395,8 @@ def report(
         else:
             out.write_bytes(render(found, chosen))
     except OSError as unwritable:
+        if out is None:
+            unread_output()
         failed(f"{out or 'standard output'}: {unwritable.strerror}")
 
 
@@ -401,9 +420,8 @@ def demo(
     with TemporaryDirectory(prefix="heardback-demo-") as folder, suppress(KeyboardInterrupt):
         try:
             asyncio.run(demonstrating.run(Path(folder), port=port, leave=leave, seconds=seconds))
-        except (TransportError, OSError) as failed:
-            typer.echo(f"heardback: {failed}", err=True)
-            raise typer.Exit(FAILED) from None
+        except (TransportError, OSError) as broken:
+            failed(in_words(broken))
 
 
 @app.command(
@@ -426,14 +444,16 @@ def import_(
         known, options = importing.chosen(source, time_zone, our_domain, our_address)
     except ValueError as unusable:
         wrong(unusable)
+    standard_input_once(*files)
     if faults := importing.unopenable(files, folders=known.folders):
         wrong(*faults)
     try:
         result = importing.run(known, files, options, sys.stdout.buffer, sys.stderr)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed at exit
+        unread_output()
         raise typer.Exit(FAILED) from None
     except OSError as broken:
+        unread_output()
         failed(f"{broken.filename or 'standard output'}: {broken.strerror}")
     typer.echo(result, err=True)
 
@@ -454,8 +474,7 @@ def schema(
         for name, content in written.items():
             (out / name).write_bytes(content)
     except OSError as unwritable:
-        typer.echo(f"heardback: {unwritable.filename}: {unwritable.strerror}", err=True)
-        raise typer.Exit(FAILED) from None
+        failed(f"{unwritable.filename or out}: {unwritable.strerror}")
     typer.echo(f"{out}: {len(written)} documents")
 
 

@@ -5,6 +5,9 @@ Exit status 0 done, 1 the work failed, 2 the input or configuration is wrong (CO
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -35,8 +38,32 @@ def wrong(*lines: object) -> NoReturn:
 
 def failed(*lines: object) -> NoReturn:
     """Say why the work failed and leave with status 1."""
+    raise typer.Exit(said_failed(*lines))
+
+
+def said_failed(*lines: object) -> int:
+    """Say why the work failed; returns the status to leave with."""
     _say(lines)
-    raise typer.Exit(FAILED)
+    return FAILED
+
+
+def in_words(broken: Exception) -> str:
+    """What went wrong: of the operating system's errors the file and the reason, without its number."""
+    if not isinstance(broken, OSError) or broken.strerror is None:
+        return str(broken)
+    hint = "; another one by --port" if broken.errno == errno.EADDRINUSE else ""
+    return f"{broken.filename}: {broken.strerror}{hint}" if broken.filename is not None else broken.strerror
+
+
+def unread_output() -> None:
+    """Nobody takes standard output any more: what is left of it goes nowhere, so that no flush at exit fails again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def standard_input_once(*names: str | None) -> None:
+    """Several files may be named, but `-` only once: it is read to its end, and closed."""
+    if names.count("-") > 1:
+        wrong("found - more than once, wanted standard input once")
 
 
 def _say(lines: Iterable[object]) -> None:

@@ -102,7 +102,10 @@ async def _opened(url: str, configuration: Configuration) -> AsyncIterator[LogCl
             wrong(f"found no log at {path_of(url)}, wanted the --data or --broker that heardback has run on")
         client = SqliteLog(path_of(url), read_only=True)
     else:
-        client = open_log(url, settings.transport_of(configuration))
+        try:
+            client = open_log(url, settings.transport_of(configuration))
+        except TransportError as unusable:
+            wrong(unusable)
     await client.start()
     try:
         yield client

@@ -46,10 +46,13 @@ def configuration(path: Path | None, faults_of: settings.FaultsOf = settings.no_
 async def opened(url: str, *, writes: bool) -> AsyncIterator[LogClient]:
     """A started client. The embedded log is only looked into unless something is to be written: that
     works beside the process that serves it."""
-    from streams.transport import open_log
+    from streams.transport import TransportError, open_log
     from streams.transport.sqlite import SqliteLog, path_of
 
-    log: LogClient = open_log(url)
+    try:
+        log: LogClient = open_log(url)
+    except TransportError as unusable:
+        wrong(unusable)
     if url.startswith("sqlite:"):
         if not path_of(url).exists():
             wrong(f"found no log at {path_of(url)}, wanted the --data or --broker that heardback has run on")

@@ -6,6 +6,7 @@ What is served is made by `http`.
 from __future__ import annotations
 
 import logging
+import os
 from typing import Final
 
 from aiohttp import web
@@ -37,9 +38,18 @@ class Server:
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._listen.host, self._listen.port).start()
+        except OSError as unusable:
+            await self._runner.cleanup()
+            raise self._named(unusable) from None
         except BaseException:
             await self._runner.cleanup()
             raise
+
+    def _named(self, unusable: OSError) -> OSError:
+        """The same with the address in the place of a file's name."""
+        number = unusable.errno or 0
+        reason = os.strerror(number) if number > 0 else unusable.strerror  # names that do not resolve count below 0
+        return OSError(number, reason, f"{self._listen.host}:{self._listen.port}")
 
     @property
     def port(self) -> int:

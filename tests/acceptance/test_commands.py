@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.heardback import CONFIGURATION, Heardback, append, command, event
+from tests.acceptance.heardback import CONFIGURATION, RUN, Heardback, append, command, environment, event
 from tests.servers.kafka import Kafka
 from tests.servers.process import free_ports
 
 COMMANDS = (
-    *("check", "replay", "import", "explain", "schema", "run", "worker", "demo"),
+    *("check", "replay", "import", "explain", "schema", "report", "audit", "run", "worker", "demo"),
     *("alerts", "alerts list", "alerts show", "alerts test"),
     *("dead-letters", "dead-letters list", "dead-letters show", "dead-letters replay"),
 )
@@ -160,6 +160,39 @@ def test_what_cannot_be_written_has_status_1(config: Path, tmp_path: Path) -> No
         assert "Traceback" not in done.stderr, arguments
 
 
+def test_an_output_that_takes_nothing_is_said_in_one_line_by_whatever_writes(config: Path, events: Path) -> None:
+    runs = (("schema",), ("check", "--config", config), ("replay", events, "--config", config))
+    for arguments in runs:
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [*RUN, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False
+            )
+        assert (done.returncode, done.stderr) == (1, b"heardback: standard output: No space left on device\n"), (
+            arguments
+        )
+
+
+def test_standard_input_can_be_named_once(config: Path) -> None:
+    for arguments in (("replay", "-", "-"), ("replay", "-", "--customers", "-"), ("import", "servicenow", "-", "-")):
+        extra = ("--config", config) if arguments[0] == "replay" else ()
+        done = command(*arguments, *extra, given=b"")
+        assert (done.returncode, done.stderr) == (2, "heardback: found - more than once, wanted standard input once\n")
+
+
+def test_ctrl_c_while_modules_are_still_read_ends_without_a_traceback() -> None:
+    stop_at_import = (
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'streams.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from streams.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([RUN[0], "-c", stop_at_import], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_import_writes_events_that_replay_reads(config: Path, tmp_path: Path) -> None:
     mail = tmp_path / "one.eml"
     mail.write_bytes(
@@ -191,10 +224,13 @@ def test_a_worker_is_for_kafka_and_has_a_role_that_is_known(config: Path) -> Non
 
 
 def test_a_broker_that_nobody_can_mean_has_status_2(config: Path) -> None:
-    for url in ("mysql://127.0.0.1/log", "kafka://"):
-        done = command("run", "--config", config, "--broker", url)
-        assert done.returncode == 2, url
-        assert done.stderr.startswith("heardback: wanted "), url
+    asking = (("run",), ("audit",), ("alerts", "list"), ("dead-letters", "list"))
+    runs = [
+        (*one, "--config", config, "--broker", url) for one in asking for url in ("mysql://127.0.0.1/l", "kafka://")
+    ]
+    for arguments, done in zip(runs, commands(runs), strict=True):
+        assert done.returncode == 2, arguments
+        assert done.stderr.startswith("heardback: wanted "), arguments
 
 
 def test_beyond_loopback_a_token_is_needed(config: Path, tmp_path: Path) -> None:
@@ -229,7 +265,8 @@ def test_a_taken_port_and_a_folder_in_use_are_said_in_one_sentence(tmp_path: Pat
         config = ("--config", first.configuration)
         done = command("run", *config, "--data", tmp_path / "other", "--port", port)
         assert done.returncode == 1
-        assert f"('127.0.0.1', {port}): address already in use" in done.stderr.splitlines()[-1]
+        taken_port = f"heardback: 127.0.0.1:{port}: Address already in use; another one by --port"
+        assert done.stderr.splitlines()[-1] == taken_port
         done = command("run", *config, "--data", first.data, "--port", 0)
         assert done.returncode == 1
         assert f"in use by process {first.pid}" in done.stderr.splitlines()[-1]
