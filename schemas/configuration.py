@@ -6,6 +6,7 @@ environment variables and checks across sections belong to `streams.settings`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -163,6 +164,17 @@ class AlertsSpec(Strict):
     def runbooks(self) -> str:
         """Where the runbooks are: `/breach` and the like are added to it."""
         return self.runbook_url or f"{(self.board_url or DEFAULT_URL).rstrip('/')}/runbooks"
+
+    @field_validator("from_", mode="before")
+    @classmethod
+    def _instant(cls, value: object) -> object:
+        """An instant in quotes, too; whether it has a zone is looked at after."""
+        if isinstance(value, datetime) or value == "first_start":
+            return value
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return datetime.fromisoformat(value.strip())
+        raise ValueError(f"found {str(value)!r}, wanted first_start or an instant such as 2026-11-21T10:00:00Z")
 
     @field_validator("from_")
     @classmethod

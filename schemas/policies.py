@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
@@ -350,8 +351,11 @@ class PolicySpec(Strict):
     def _date_first(cls, value: object) -> object:
         if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value.strip()):
             return _date(value)
-        if isinstance(value, date) or value is None or isinstance(value, str):
+        if isinstance(value, date) or value is None:
             return value
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return datetime.fromisoformat(value.strip())
         raise ValueError(f"found {value!r}, wanted a date such as 2026-01-01 or an instant with a zone")
 
     @field_validator("at_risk")

@@ -7,6 +7,7 @@ The record itself is `schemas.configuration`. Here are only reading, line number
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX: Final = "HEARDBACK_"
 SECTIONS: Final = ("CALENDARS", "POLICIES", "ALERTS", "REPORT", "FACTS", "LIMITS", "AUDIT", "BROKER")
 CONFIGURATION_BYTES_MAX: Final = 5_000_000
+RECEIVERS: Final = ("alerts", "receivers")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,9 +96,11 @@ def parse(
     origins = _override(document, environment or {}, source.faults)
     configuration = _validated(document, source, origins)
     source.faults += [source.fault(*found) for found in across_sections(document)]
-    if configuration is not None:
-        source.faults += [source.fault(("calendars", name), NEVER_OPENS) for name in never_open(configuration)]
-        source.faults += [source.fault(*found) for found in faults_of(configuration)]
+    sound = configuration or _sound_part(document)
+    source.faults += [source.fault(("calendars", name), NEVER_OPENS) for name in never_open(sound)]
+    for location, what in faults_of(sound):
+        if configuration is not None or tuple(location[:2]) == RECEIVERS:  # a route may name what is not sound
+            source.faults.append(source.fault(location, what))
     if source.faults or configuration is None:
         raise ConfigurationError(source.faults)
     return configuration
@@ -144,7 +148,7 @@ class _Source:
             return {}
         self._refuse_doubled_keys(self.node, [], set())
         try:
-            constructed = yaml.CSafeLoader("").construct_document(self.node)
+            constructed = yaml_text.Loader("").construct_document(self.node)
         except (yaml.YAMLError, ValueError) as broken:
             self.faults.append(_yaml_fault(self.file, broken))
             return {}
@@ -215,6 +219,22 @@ def _validated(document: dict[str, Any], source: _Source, origins: Mapping[str, 
             fault = source.fault(location, what)
             source.faults.append(Fault(variable, 0, fault.where, what) if variable else fault)
         return None
+
+
+def _sound_part(document: Mapping[str, Any]) -> Configuration:
+    """The calendars and the receivers of a faulty document, where they are well-formed by themselves: what is wrong
+    with them beyond that is said together with all other faults."""
+    sound = Configuration()
+    calendars, alerts = document.get("calendars"), document.get("alerts")
+    for name, spec in calendars.items() if isinstance(calendars, dict) else ():
+        with suppress(ValidationError):
+            sound.calendars.update(Configuration.model_validate({"calendars": {name: spec}}).calendars)
+    with suppress(ValidationError):
+        receivers = alerts.get("receivers", []) if isinstance(alerts, dict) else []
+        sound.alerts.receivers.extend(
+            Configuration.model_validate({"alerts": {"receivers": receivers}}).alerts.receivers
+        )
+    return sound
 
 
 def _is_in(path: str, where: str) -> bool:

@@ -21,16 +21,30 @@ class Unbounded(yaml.MarkedYAMLError):
     """The text is YAML, but nests too deep or comes to too much."""
 
 
+class Loader(yaml.CSafeLoader):
+    """What looks like a date and is none, such as 2026-13-01, stays text: whoever wanted a date says what it found."""
+
+    def construct_yaml_timestamp(self, node: yaml.ScalarNode) -> Any:
+        """A date, an instant, or the text."""
+        try:
+            return super().construct_yaml_timestamp(node)
+        except ValueError:
+            return node.value
+
+
+Loader.add_constructor("tag:yaml.org,2002:timestamp", Loader.construct_yaml_timestamp)
+
+
 def compose(text: str) -> yaml.Node | None:
     """The nodes of the one document in `text`. Raises yaml.YAMLError."""
     _check(text)
-    return yaml.compose(text, Loader=yaml.CSafeLoader)
+    return yaml.compose(text, Loader=Loader)
 
 
 def load(text: str) -> Any:
     """What the one document in `text` says. Raises yaml.YAMLError and ValueError."""
     _check(text)
-    return yaml.load(text, Loader=yaml.CSafeLoader)
+    return yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader
 
 
 def _check(text: str) -> None:

@@ -54,6 +54,53 @@ def test_what_is_right_is_read() -> None:
     assert [policy.name for policy in policies_of(read(GOOD)).policies] == ["gold"]
 
 
+def test_a_date_that_does_not_exist_has_its_line_and_hides_no_other_fault() -> None:
+    text = """\
+calendars:
+  shut: {time_zone: Europe/London, hours: {mon: ["09:00-17:00"]}, closed: [2026-13-01]}
+policies:
+  - {name: p, calendar: nowhere, targets: {first_response: 1h}, effective_from: 2026-02-30}
+alerts: {from: 2026-99-01T00:00:00Z}
+"""
+    assert list(map(str, faults(text))) == [
+        "h.yaml:2: calendars.shut.closed.0: found '2026-13-01', wanted a date such as 2026-12-24",
+        "h.yaml:4: policies.0.calendar: found 'nowhere', wanted one of the calendars (shut)",
+        "h.yaml:4: policies.0.effective_from: found '2026-02-30', wanted a date such as 2026-12-24",
+        "h.yaml:5: alerts.from: found '2026-99-01T00:00:00Z', wanted first_start or an instant such as "
+        "2026-11-21T10:00:00Z",
+    ]
+
+
+@pytest.mark.parametrize("instant", ["yesterday", "17", "[]"])
+def test_an_instant_that_is_none_is_one_fault(instant: str) -> None:
+    for where, text in (
+        ("alerts.from", changed("  receivers:", f"  from: {instant}\n  receivers:")),
+        ("policies.0.effective_from", changed("    calendar:", f"    effective_from: {instant}\n    calendar:")),
+    ):
+        (fault,) = faults(text)
+        assert fault.where == where
+        assert "instant" in fault.what
+        assert fault.what.startswith("found ")
+
+
+def test_closures_over_all_hours_and_what_a_receiver_lacks_are_said_together_with_all_else() -> None:
+    text = changed("late_after: 20d", "late_after: soon").replace(
+        "mon-fri: [", 'mon: ["09:00-10:00"]}, closed: ["1990-01-01..2200-12-31"]}\n  other: {hours: {mon-fri: ['
+    )
+
+    def lacking(loaded: Configuration) -> list[tuple[tuple[str | int, ...], str]]:
+        names = [receiver.name for receiver in loaded.alerts.receivers]
+        return [(("alerts", "receivers", 0), f"lacks of {names}"), (("alerts", "routes", 0), "may be wrong")]
+
+    with pytest.raises(ConfigurationError) as invalid:
+        parse(text.encode(), file="h.yaml", faults_of=lacking)
+    assert [fault.where for fault in invalid.value.faults] == [
+        "calendars.london",
+        "alerts.receivers.0",
+        "limits.late_after",
+    ]
+
+
 def test_three_hundred_mistakes_are_three_hundred_faults_each_with_its_line() -> None:
     head = "calendars: {always: {always_open: true}}\npolicies:\n"
     wrong = ["{first_response: soon}", "{first_response: 0m}", "{delight: 1h}"]
