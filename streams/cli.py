@@ -153,12 +153,14 @@ def replay(
 ) -> None:
     """Run the engine over files in simulated time and say what every clock came to."""
     from streams.commands import replaying
+    from streams.commands.bar import bar
 
     standard_input_once(*events, customers)
     loaded = configuration(config)
     until_at = an_instant(until) if until else None
     try:
-        result = replaying.run(events, loaded, customers, until_at)
+        with bar(sys.stderr) as progress:
+            result = replaying.run(events, loaded, customers, until_at, progress)
     except OSError as unreadable:
         wrong(f"{unreadable.filename}: {unreadable.strerror}")
     replaying.report_refusals(result, sys.stderr)

@@ -11,7 +11,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -31,11 +31,11 @@ BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
 _GZIP: Final = b"\x1f\x8b"
 
 
-def event_lines(name: str) -> Iterator[Line | Refused]:
-    """The lines of a file (JSON Lines, plain or gzip) or of standard input (`-`), each with its place.
-    Raises OSError where the file cannot be opened."""
+def event_lines(name: str, opened: Callable[[str], IO[bytes]] | None = None) -> Iterator[Line | Refused]:
+    """The lines of a file (JSON Lines, plain or gzip) or of standard input (`-`), each with its place. `opened`
+    opens the file, for whoever watches it being read. Raises OSError where it cannot be opened."""
     number = 0
-    with _opened(name) as stream:
+    with _opened(name, opened) as stream:
         try:
             for number, raw in enumerate(lines_of(stream), start=1):
                 value = raw.removeprefix(BOM) if number == 1 else raw
@@ -76,8 +76,10 @@ class _Unpacked(gzip.GzipFile):
         self._packed.close()
 
 
-def _opened(name: str) -> IO[bytes]:
-    return unpacked(sys.stdin.buffer if name == "-" else Path(name).open("rb"))
+def _opened(name: str, opened: Callable[[str], IO[bytes]] | None = None) -> IO[bytes]:
+    if name == "-":
+        return unpacked(sys.stdin.buffer)
+    return unpacked(opened(name) if opened is not None else Path(name).open("rb"))
 
 
 def customers_in(name: str) -> tuple[list[Customer], list[Refused]]:

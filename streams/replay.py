@@ -33,6 +33,7 @@ from streams.engine.timeline import Contact, Fact, customers_of, fact_of, glance
 from streams.engine.unfolding import TiersOf
 from streams.track.state import fact_bytes, too_large
 
+Watched = Callable[[Sequence[dict[str, Contact]]], Iterator[dict[str, Contact]]]
 AlertsOf = Callable[[Sequence[Said]], list[Content]]
 
 
@@ -80,10 +81,12 @@ def replay(
     alerts_of: AlertsOf | None = None,
     contact_bytes_max: int = 262_144,
     tiers_of: TiersOf | None = None,
+    watched: Watched = iter,
 ) -> Replayed:
     """Run the engine over `lines` up to `until` (default: the last event's time). `alerts_of` makes
     alerts of what was said in each customer's life; without it there are none. `tiers_of` knows when
-    tiers changed; without it each customer has had one tier, the directory's, from the start."""
+    tiers changed; without it each customer has had one tier, the directory's, from the start. `watched` is handed
+    the groups of contacts that are judged one after the other."""
     result = Replayed()
     counts: Counter[str] = Counter()
     read = _taken(_read(lines, counts, result.refused), until, counts, result.refused)
@@ -94,7 +97,7 @@ def replay(
     result.contacts = _contacts(read, directory, contact_bytes_max, result.refused)
     result.tiers = {customer_id: tiers_of(customer_id) for customer_id in _customers(result.contacts.values())}
     uncovered = 0
-    for group in groups(result.contacts):
+    for group in watched(list(groups(result.contacts))):
         try:
             rehearsed = None if alerts_of is None else _rehearsed(group, policies, tiers_of, until_us)
             readings = rehearsed.readings if isinstance(rehearsed, Rehearsed) else {}

@@ -13,17 +13,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
 from zoneinfo import ZoneInfo
-
-from rich.console import Console
-from rich.progress import Progress
 
 from schemas.events import Event, to_json
 from schemas.refusals import Reason, Refusal
+from streams.commands.bar import bar, watched
 from streams.files import BROKEN_GZIP, lines_of, unpacked
 from streams.ingest import mailbox, servicenow
 from streams.ingest.mail import Ours, read_mails
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 STDIN: Final = "-"
 
@@ -182,18 +183,13 @@ def run(source: Source, names: Sequence[str], options: Options, out: BinaryIO, e
 
 def _progress(errors: IO[str]) -> AbstractContextManager[Progress | None]:
     """A bar on a terminal, but not between the events that are written to it."""
-    if errors.isatty() and not sys.stdout.isatty():
-        return Progress(console=Console(file=errors), transient=True)
-    return nullcontext()
+    return nullcontext() if sys.stdout.isatty() else bar(errors)
 
 
 def _opener(progress: Progress | None) -> Open:
     def opened(name: str) -> IO[bytes]:
         if name == STDIN:
             return unpacked(sys.stdin.buffer)
-        raw = Path(name).open("rb")  # noqa: SIM115 - closed by who asked for it
-        if progress is not None:
-            return unpacked(progress.wrap_file(raw, total=Path(name).stat().st_size, description=name))
-        return unpacked(raw)
+        return unpacked(watched(progress, name))
 
     return opened

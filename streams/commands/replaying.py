@@ -8,8 +8,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import orjson
 
@@ -18,12 +19,16 @@ from alerting.rules import Rules
 from schemas.configuration import Configuration
 from streams import settings
 from streams.commands import archive
+from streams.commands.bar import counted, watched
 from streams.engine.identity import directory
 from streams.engine.outcome import Content
 from streams.engine.rehearsal import Said
 from streams.files import customers_in, event_lines
 from streams.replay import AlertsOf, Line, Refused, Replayed
 from streams.replay import replay as replay_lines
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 REFUSALS_SHOWN: Final = 20
 
@@ -39,19 +44,21 @@ def run(
     configuration: Configuration,
     customers: str | None = None,
     until: datetime | None = None,
+    progress: Progress | None = None,
 ) -> Replayed:
-    """Replay the named files. Raises OSError where one cannot be opened."""
+    """Replay the named files, and move the bar. Raises OSError where one cannot be opened."""
     _collect_garbage_seldom()
     known, refused = customers_in(customers) if customers else ([], [])
     customers_by_identity, claims = directory(known)
     refused += [Refused(Line(customers or "", b""), claim) for claim in claims]
     result = replay_lines(
-        _lines(events, refused),
+        _lines(events, refused, progress),
         settings.policies_of(configuration),
         customers_by_identity,
         until=until,
         alerts_of=alerts_by(Rules(configuration.alerts)),
         contact_bytes_max=configuration.limits.contact_bytes,
+        watched=lambda groups: counted(progress, groups, len(groups), "judging"),
     )
     result.refused += refused
     for item in refused:
@@ -84,9 +91,9 @@ def alerts_by(rules: Rules) -> AlertsOf:
     return alerts_of
 
 
-def _lines(names: Iterable[str], refused: list[Refused]) -> Iterator[Line]:
+def _lines(names: Iterable[str], refused: list[Refused], progress: Progress | None) -> Iterator[Line]:
     for name in names:
-        for line in event_lines(name):
+        for line in event_lines(name, partial(watched, progress)):
             if isinstance(line, Refused):
                 refused.append(line)
             else:
@@ -94,15 +101,21 @@ def _lines(names: Iterable[str], refused: list[Refused]) -> Iterator[Line]:
 
 
 def report_refusals(result: Replayed, stream: IO[str]) -> None:
-    """Where and why, for every refusal; on a terminal for the first of each reason, and how many more there are."""
+    """Where and why, for every refusal in the order of their lines; on a terminal for the first of each reason, and how
+    many more there are."""
     shown: Counter[str] = Counter()
-    for line, refusal in result.refused:
+    for line, refusal in sorted(result.refused, key=_place):
         shown[refusal.reason] += 1
         if shown[refusal.reason] <= REFUSALS_SHOWN or not stream.isatty():
             print(f"{line.where}: {refusal.reason}: {refusal.detail}", file=stream)
     for reason, count in sorted(shown.items()):
         if count > REFUSALS_SHOWN and stream.isatty():
             print(f"… and {count - REFUSALS_SHOWN} more refused as {reason}; a pipe gets all", file=stream)
+
+
+def _place(refused: Refused) -> tuple[str, int]:
+    name, _, number = refused.line.where.rpartition(":")
+    return (name, int(number)) if number.isdigit() else (refused.line.where, 0)
 
 
 def write(result: Replayed, configuration: Configuration, out: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,36 @@ def test_replay_and_explain_tell_a_contact_from_files(config: Path, events: Path
     unknown = command("explain", "T-2", "--from", out)
     assert unknown.returncode == 2
     assert "did you mean T-1?" in unknown.stderr
+
+
+def test_replay_shows_how_far_it_is_on_a_terminal_and_not_in_a_pipe(config: Path, events: Path) -> None:
+    arguments = ("replay", events, "--config", config)
+    ours, terminal = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as seen:
+        done = subprocess.run(
+            [*RUN, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            env=environment(TERM="xterm", COLUMNS="200"),
+            check=True,
+        )
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # what Linux says at the end of a terminal that nobody writes to any more
+            while part := seen.read(65_536):
+                shown += part
+    assert b"judging" in shown
+    assert b"100%" in shown
+    piped = command(*arguments)
+    assert (piped.stdout, piped.stderr) == (done.stdout.decode(), "")
+
+
+def test_refusals_are_told_in_the_order_of_their_lines(config: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "events.jsonl"
+    broken.write_text("".join(f"{letter}\n" for letter in "zyxwvutsrqponmlkjihgfedcba"))
+    done = command("replay", broken, "--config", config)
+    told = [int(line.removeprefix(f"{broken}:").partition(":")[0]) for line in done.stderr.splitlines()]
+    assert told == list(range(1, 27))
 
 
 def test_a_file_that_is_not_there_has_status_2(config: Path, tmp_path: Path) -> None:
