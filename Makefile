@@ -18,7 +18,7 @@ demo: .venv/run.stamp    ## the whole system on sample contacts; ARGS=--exit end
 	@.venv/bin/python -m streams demo $(ARGS)
 
 run: .venv/run.stamp     ## the same on the real clock; your own promises: make run ARGS="--config heardback.yaml"
-	@.venv/bin/python -m streams run $(or $(ARGS),--config deploy/examples/minimal.yaml)
+	@HEARDBACK_CONFIG="$${HEARDBACK_CONFIG:-deploy/examples/minimal.yaml}" .venv/bin/python -m streams run $(ARGS)
 
 test: .venv/dev.stamp    ## everything, against real servers; ARGS goes to pytest, such as ARGS="-n0 -x tests/alerting"
 	@bash tests/servers/install.sh

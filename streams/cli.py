@@ -25,6 +25,7 @@ from streams.commands.arguments import (
     FAILED,
     Broker,
     DataFolder,
+    KafkaBroker,
     an_instant,
     broker_url,
     failed,
@@ -124,7 +125,10 @@ def check(
 
     loaded = configuration(config, faults_of)
     policies = settings.policies_of(loaded)
-    typer.echo(f"{config}: {len(policies.policies)} policies on {len(policies.calendars)} calendars, no fault")
+    promised = checking.counted(len(policies.policies), "policy", "policies")
+    typer.echo(
+        f"{config}: {promised} on {checking.counted(len(policies.calendars), 'calendar', 'calendars')}, no fault"
+    )
     for warning in checking.warnings(loaded):
         typer.echo(f"{config}: note: {warning}")
     if alert:
@@ -176,8 +180,13 @@ def replay(
 def explain(
     contact: Annotated[str, typer.Argument(help="The contact's id.")],
     folder: Annotated[
-        Path, typer.Option("--from", help="The --out folder of a replay, or the --data folder of run.")
-    ] = Path(),
+        Path | None,
+        typer.Option(
+            "--from",
+            help="The --out folder of a replay, or the --data folder of run. Default: the folder where you are, else "
+            "HEARDBACK_DATA, else heardback-data.",
+        ),
+    ] = None,
     at: Annotated[str | None, typer.Option(help="Explain it as it was known at this instant.")] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Judge by this configuration instead of the one that judged it.")
@@ -191,7 +200,8 @@ def explain(
     instant = an_instant(at) if at else None
     policies = settings.policies_of(configuration(config)) if config else None
     try:
-        found = explaining.explanation(contact, explaining.load(folder), at=instant, policies=policies)
+        folders = (Path(), Path(os.environ.get("HEARDBACK_DATA") or DATA)) if folder is None else (folder,)
+        found = explaining.explanation(contact, explaining.load(*folders), at=instant, policies=policies)
     except explaining.CannotExplain as nothing:
         wrong(nothing)
     except OSError as unreadable:
@@ -258,7 +268,7 @@ def run(
 @app.command(epilog="Example: heardback worker streams --broker kafka://kafka:9092 --config heardback.yaml")
 def worker(
     role: Annotated[str, typer.Argument(help="streams, alerting, gateway, facts or audit.")],
-    broker: Broker = None,
+    broker: KafkaBroker = None,
     config: ConfigFile = Path("heardback.yaml"),
     customers: CustomersFile = None,
     host: Host = "127.0.0.1",

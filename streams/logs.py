@@ -125,3 +125,5 @@ def configure(level: int = logging.INFO) -> None:
     atexit.register(flush)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # a timer that took longer than its interval is no news: how late wake-ups are is a metric
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)

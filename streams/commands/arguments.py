@@ -25,6 +25,7 @@ Broker = Annotated[
     str | None,
     typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092 or sqlite:///path; default: sqlite under --data."),
 ]
+KafkaBroker = Annotated[str | None, typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092[,host:9092].")]
 DataFolder = Annotated[
     Path, typer.Option(envvar="HEARDBACK_DATA", help="Where the embedded broker keeps its log, and facts are kept.")
 ]

@@ -13,6 +13,7 @@ from alerting.notify import Routes
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 
+NOTHING_PROMISED: Final = "no policy is configured: nothing is promised to anybody, so nobody is ever late"
 NOT_CONFIGURED: Final = "no receiver is configured: nobody is told of anything"
 
 
@@ -24,8 +25,18 @@ def faults_of_routes(
         yield ("alerts", "routes", index), fault
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """`1 policy`, `2 policies`."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def warnings(loaded: Configuration) -> list[str]:
     """What is no fault, and perhaps not meant."""
+    promises = [] if loaded.policies else [NOTHING_PROMISED]
+    return promises + _of_receivers(loaded)
+
+
+def _of_receivers(loaded: Configuration) -> list[str]:
     if not loaded.alerts.receivers:
         return [NOT_CONFIGURED]
     unheard = routes.unheard(loaded.alerts, _known(loaded, None))

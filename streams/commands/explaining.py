@@ -40,17 +40,18 @@ class CannotExplain(ValueError):  # noqa: N818 - the name says what happened
     """There is nothing to explain; the message says what was found and what was wanted."""
 
 
-def load(folder: Path, loaders: Iterable[Loader] = LOADERS) -> Archive:
-    """What `folder` knows, by the first loader that recognises it. Raises CannotExplain, OSError."""
-    for loader in loaders:
-        found = loader(folder)
-        if isinstance(found, Damaged):
-            raise CannotExplain(f"{found.where}: {found.what}")
-        if found is not None:
-            return found
+def load(*folders: Path, loaders: Sequence[Loader] = LOADERS) -> Archive:
+    """What the first of the folders knows that a loader recognises. Raises CannotExplain, OSError."""
+    for folder in folders:
+        for loader in loaders:
+            found = loader(folder)
+            if isinstance(found, Damaged):
+                raise CannotExplain(f"{found.where}: {found.what}")
+            if found is not None:
+                return found
     raise CannotExplain(
-        f"{folder}: found nothing to explain from, wanted the --out folder of heardback replay or the --data folder "
-        "of heardback run"
+        f"{', '.join(map(str, folders))}: found nothing to explain from, wanted the --out folder of heardback replay or "
+        "the --data folder of heardback run"
     )
 
 

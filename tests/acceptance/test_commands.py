@@ -128,6 +128,27 @@ def test_replay_and_explain_tell_a_contact_from_files(config: Path, events: Path
     assert "did you mean T-1?" in unknown.stderr
 
 
+def test_explain_looks_where_run_keeps_its_data_unless_it_is_told_where(
+    config: Path, events: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "heardback-data"
+    assert command("replay", events, "--config", config, "--out", out).returncode == 0
+    assert "Contact T-1" in command("explain", "T-1", folder=tmp_path).stdout
+    assert "Contact T-1" in command("explain", "T-1", folder=out).stdout
+    assert "Contact T-1" in command("explain", "T-1", folder=out, settings={"HEARDBACK_DATA": str(tmp_path)}).stdout
+    elsewhere = command("explain", "T-1", "--from", ".", folder=tmp_path)
+    assert (elsewhere.returncode, elsewhere.stdout) == (2, "")
+
+
+def test_check_notes_that_nothing_is_promised(tmp_path: Path) -> None:
+    empty = tmp_path / "heardback.yaml"
+    empty.write_text("")
+    done = command("check", folder=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("heardback.yaml: 0 policies on 0 calendars, no fault\n")
+    assert "nothing is promised to anybody" in done.stdout
+
+
 def test_replay_shows_how_far_it_is_on_a_terminal_and_not_in_a_pipe(config: Path, events: Path) -> None:
     arguments = ("replay", events, "--config", config)
     ours, terminal = os.openpty()

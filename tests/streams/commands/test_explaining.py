@@ -198,9 +198,9 @@ def test_a_near_match_is_found_behind_the_instance_that_an_adapter_put_before_th
 
 
 def test_a_folder_of_another_kind_is_read_by_the_loader_that_recognises_it(replayed: Path, tmp_path: Path) -> None:
-    assert explaining.load(tmp_path, [lambda _: None, lambda _: archive.load(replayed)]).until_us > 0
+    assert explaining.load(tmp_path, loaders=[lambda _: None, lambda _: archive.load(replayed)]).until_us > 0
     with pytest.raises(explaining.CannotExplain, match="here: no log"):
-        explaining.load(tmp_path, [lambda _: archive.Damaged("here", "no log")])
+        explaining.load(tmp_path, loaders=[lambda _: archive.Damaged("here", "no log")])
 
 
 def test_a_contact_that_was_unknown_at_that_instant_says_since_when_it_is_known(replayed: Path) -> None:
