@@ -50,8 +50,8 @@ def load(*folders: Path, loaders: Sequence[Loader] = LOADERS) -> Archive:
             if found is not None:
                 return found
     raise CannotExplain(
-        f"{', '.join(map(str, folders))}: found nothing to explain from, wanted the --out folder of heardback replay or "
-        "the --data folder of heardback run"
+        f"{', '.join(map(str, folders))}: found nothing to explain from, wanted the --out folder of heardback replay "
+        "or the --data folder of heardback run"
     )
 
 

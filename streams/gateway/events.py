@@ -133,6 +133,8 @@ def _after_blank(text: str, position: int) -> int:
 def _accepted(value: bytes, headers: Headers, rules: Rules) -> Publish | Refusal | list[Refusal]:
     event = decode_from_outside(value, headers)
     if isinstance(event, Refusal):
+        if event.field in ("specversion", "type") and event.reason != Reason.RESERVED_TYPE:
+            return [event, *_of_the_envelope(value, headers)]
         return _every_fault(value, headers, event) if event.reason in _OF_A_FIELD else event
     refusal = _against_time(event, rules)
     customer_id = rules.customer_of(event)
@@ -158,6 +160,20 @@ def _every_fault(value: bytes, headers: Headers, first: Refusal) -> list[Refusal
     except ValueError:
         pass
     return [first]
+
+
+def _of_the_envelope(value: bytes, headers: Headers) -> list[Refusal]:
+    """What else is wrong with an event whose type or version nobody knows; what its data should hold cannot be said."""
+    try:
+        found = _envelope(value, headers) if headers else orjson.loads(value.removeprefix(BOM))
+        if isinstance(found, dict) and found.keys() & {"id", "source", "type"}:
+            EVENT.validate_json(orjson.dumps({**found, "specversion": "1.0", "type": "message.received"}))
+    except ValidationError as invalid:
+        refusals = [refusal_of(error) for error in invalid.errors(include_url=False)]
+        return [refusal for refusal in refusals if not (refusal.field or "").startswith("data.")]
+    except (ValueError, TypeError):
+        pass
+    return []
 
 
 def _envelope(value: bytes, headers: Headers) -> Mapping[str, object]:

@@ -148,6 +148,45 @@ async def test_every_fault_of_every_event_is_named(client: aiohttp.ClientSession
 
 
 @pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"type": "contact.teleported"}, "unknown_type"),
+        ({"type": None}, "unknown_type"),
+        ({"specversion": "0.3"}, "not_cloudevents"),
+    ],
+)
+async def test_an_unknown_type_or_version_hides_no_fault_of_the_envelope(
+    client: aiohttp.ClientSession, wrong: dict[str, object], reason: str
+) -> None:
+    bad = event(source=17, time="yesterday", data={"channel": "pigeon"}) | wrong
+    del bad["subject"]
+    status, answer = await send(client, bad)
+    assert status == 422
+    assert faults(answer) == [
+        (0, reason, next(iter(wrong))),
+        (0, "invalid_field", "source"),
+        (0, "invalid_field", "time"),
+        (0, "missing_field", "subject"),
+    ]
+
+
+async def test_what_looks_like_no_cloudevent_at_all_is_one_fault(client: aiohttp.ClientSession) -> None:
+    status, answer = await send(client, {"hello": "world"})
+    assert (status, faults(answer)) == (422, [(0, "not_cloudevents", "specversion")])
+
+
+async def test_binary_mode_of_an_unknown_type_names_the_rest_too(client: aiohttp.ClientSession) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "e-1", "ce-type": "contact.teleported", "ce-subject": "T-1"}
+    status, answer = await send(client, {"channel": "pigeon"}, **headers)
+    assert status == 422
+    assert faults(answer) == [
+        (0, "unknown_type", "type"),
+        (0, "missing_field", "source"),
+        (0, "missing_field", "time"),
+    ]
+
+
+@pytest.mark.parametrize(
     ("body", "reason"),
     [
         (b"", "broken_json"),
