@@ -53,12 +53,21 @@ def run_case(case: Case, calendars: Mapping[str, Any]) -> Result:
             raise Unknown(f"unknown kind {kind!r}")
         key, answer = KINDS[kind]
         expected = _expected(case, key)
-        got = answer(case, translated(case["calendar"], calendars[case["calendar"]]))
+        got = answer(case, _calendar(case["calendar"], calendars))
     except NeverOpens as refusal:
         got = REFUSED if kind == "due_no_hours" else f"{REFUSED}: {refusal}"
+    except KeyError as missing:
+        got = f"the case has no {missing}"
     except Exception as error:  # noqa: BLE001 - one case that cannot be run must not hide the others
         got = f"{type(error).__name__}: {error}"
     return Result(case_id=str(case.get("id")), expected=expected, got=got)
+
+
+def _calendar(name: object, calendars: Mapping[str, Any]) -> Calendar:
+    """Raises NeverOpens, Unknown, and ValueError where it says what we do not know."""
+    if not isinstance(name, str) or not isinstance(calendars.get(name), dict):
+        raise Unknown(f"unknown calendar {name!r}")
+    return translated(name, calendars[name])
 
 
 def _expected(case: Case, key: str) -> object:

@@ -45,8 +45,11 @@ EVENTS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 
 
 def instant_us(written: str) -> int:
-    """Microseconds since 1970 of an instant with a zone."""
-    return to_us(datetime.fromisoformat(written))
+    """Microseconds since 1970 of an instant with a zone. Raises ValueError."""
+    instant = datetime.fromisoformat(written)
+    if instant.tzinfo is None:
+        raise ValueError(f"found {written!r}, wanted an instant with a zone")
+    return to_us(instant)
 
 
 def facts_of(events: Iterable[Mapping[str, Any]]) -> list[Fact]:

@@ -56,7 +56,9 @@ def test_a_failing_case_is_named_with_expected_and_got(tmp_path: Path, capsys: p
     [
         (due(kind="moon_phase"), "unknown kind 'moon_phase'"),
         (due(expected_mood="good"), "unknown expectation ['expected_mood']"),
-        (due(calendar="nowhere"), "KeyError: 'nowhere'"),
+        (due(calendar="nowhere"), "unknown calendar 'nowhere'"),
+        (due(start="2024-05-01T00:00:00"), "found '2024-05-01T00:00:00', wanted an instant with a zone"),
+        ({"id": "a", "kind": "due", "calendar": "week"}, "the case has no 'expected_due'"),
         (due(kind="working_days", working_days=1, day_mode="sideways"), "unknown day mode 'sideways'"),
         (scenario({}, event="customer_sang"), "unknown event 'customer_sang'"),
         (scenario({}, policy={"delight_seconds": 60}), "unknown figure 'delight_seconds'"),
@@ -85,3 +87,26 @@ def test_no_cases_are_no_success(tmp_path: Path) -> None:
     empty.write_text(json.dumps({"calendars": {}, "cases": []}))
     assert main([str(empty)]) == 1
     assert run_file({"calendars": {}, "cases": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "wanted JSON: Expecting value"),
+        ("[" * 100_000, "wanted JSON: "),
+        ("\x00", "wanted JSON: "),
+        ("[]", "found list, wanted an object with calendars and cases"),
+        ('{"calendars": {}}', "found cases None, wanted a list"),
+        ('{"calendars": [], "cases": []}', "found calendars [], wanted an object"),
+        ('{"calendars": {}, "cases": [null]}', "found case 1 None, wanted an object"),
+    ],
+)
+def test_a_file_of_something_else_says_so(
+    content: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(content)
+    assert main([str(other)]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"{other}: {complaint}")
+    assert told.out == ""
