@@ -118,7 +118,7 @@ class Calendar:
         negative `count` goes back, 0 is the date itself or the next that opens. Raises NeverOpens."""
         start_day = self._local_date(start_us).toordinal()
         if self.always_open:
-            day = date.fromordinal(start_day + count)
+            day = self._date_on(start_day, count)
             return day, self._wall_us(day, 24 * 60)
         for reach_us in (0, -HORIZON_US if count < 0 else HORIZON_US):
             far_us = start_us + reach_us
@@ -128,6 +128,16 @@ class Calendar:
             if 0 <= index < len(spans.days) and abs(spans.day_closes[index] - start_us) <= HORIZON_US:
                 return date.fromordinal(spans.days[index]), spans.day_closes[index]
         raise NeverOpens(f"calendar {self.name} has fewer than {abs(count)} open days within {HORIZON_YEARS} years")
+
+    def _date_on(self, start_day: int, count: int) -> date:
+        """The `count`-th date after another that has any time: one that a zone skipped, crossing the date line, has
+        none."""
+        day, step = start_day, -1 if count < 0 else 1
+        for _ in range(abs(count)):
+            day += step
+            while not self._wall_us(date.fromordinal(day), 0) < self._wall_us(date.fromordinal(day), 24 * 60):
+                day += step
+        return date.fromordinal(day)
 
     def is_open(self, instant_us: int) -> bool:
         """Open at that instant: open at opening, closed at closing (C1)."""

@@ -206,3 +206,11 @@ def test_instants_are_exact_to_the_microsecond() -> None:
     instant = datetime(2199, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     assert from_us(to_us(instant)) == instant
     assert from_us(-1) < datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_c2_a_date_that_the_zone_skipped_is_no_working_day_of_a_calendar_that_is_always_open() -> None:
+    for hours in ({"always_open": True}, {"hours": {"mon-sun": ["00:00-24:00"]}}):
+        found = Calendar("c", CalendarSpec.model_validate({"time_zone": "Pacific/Fakaofo", **hours}))  # no 2011-12-30
+        closings = [from_us(found.working_days_due(us("2011-12-29 19:30"), n)) for n in (1, 2)]
+        assert closings == [datetime(2011, 12, 31, 11, tzinfo=UTC), datetime(2012, 1, 1, 11, tzinfo=UTC)]
+        assert found.open_day(us("2011-12-31 19:30"), -2)[0] == date(2011, 12, 29)
