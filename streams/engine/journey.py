@@ -88,18 +88,18 @@ class _Answer(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What one contact means for its customer's journeys. `touched` are instants at which somebody of ours
-    took it in hand, `taken_up` whether a link or a merge ties it to another, `door` its first message or
+    took it in hand, `tied_us` when a link or a merge first tied it to another, `door` its first message or
     opening (instant and channel), `form` what its opening names in `source_ref` (and when), `links` whom it
-    is linked with."""
+    is linked with (and when)."""
 
     contact_id: str
     tries: tuple[_Try, ...]
     answers: tuple[_Answer, ...]
     touched: tuple[int, ...]
-    taken_up: bool
+    tied_us: int | None
     door: tuple[int, str | None] | None
     form: tuple[int, str] | None
-    links: frozenset[str]
+    links: frozenset[tuple[int, str]]
 
 
 def journeys(
@@ -113,17 +113,18 @@ def trace(timeline: Timeline, tiers: Sequence[Tier]) -> Trace:
     """What a contact means for its customer's journeys: nothing where it was merged away, for its facts live
     on elsewhere."""
     if timeline.merged_into is not None:
-        return Trace(timeline.contact_id, (), (), (), False, None, None, frozenset())
+        return Trace(timeline.contact_id, (), (), (), None, None, None, frozenset())
     doors = [f for f in timeline.facts if f.type in _DOORS]
     door, opened = doors[0] if doors else None, next((f for f in doors if f.type == facts.OPENED), None)
     source_ref = opened.data.get("source_ref") if opened else None
-    links = frozenset([f.data["contact_id"] for f in timeline.facts if f.type == facts.LINKED])
+    links = frozenset([(f.at_us, f.data["contact_id"]) for f in timeline.facts if f.type == facts.LINKED])
+    ties = [at_us for at_us, _ in links] + ([] if timeline.joined_us is None else [timeline.joined_us])
     return Trace(
         contact_id=timeline.contact_id,
         tries=tuple(_tries(timeline, tiers)),
         answers=tuple(_answers(timeline)),
         touched=tuple([f.at_us for f in timeline.facts if f.type in TOUCHES and not f.data.get("automated")]),
-        taken_up=timeline.joined or bool(links),
+        tied_us=min(ties, default=None),
         door=(door.at_us, door.data.get("channel")) if door else None,
         form=(opened.at_us, source_ref) if opened and source_ref else None,
         links=links,
@@ -192,11 +193,12 @@ def _form_due(form: _Try, traces: Sequence[Trace], policies: Policies) -> int | 
 
 
 def _takes_up(other: Trace, form: _Try, due_us: int) -> bool:
-    """Whether a contact shows that somebody has a form: itself, where it was touched in time or tied to
-    another; another one that names it, is linked to it, or began in that time. Links are retroactive (C17)."""
+    """Whether a contact shows that somebody has a form in time: itself, where it was touched or tied to another;
+    another one that names it, is linked to it, or began in that time. What is tied later shares answers only (C17)."""
     if other.contact_id == form.contact_id:
-        return other.taken_up or any(form.at_us <= at_us <= due_us for at_us in other.touched)
-    if form.contact_id in other.links:
+        tied = other.tied_us is not None and other.tied_us <= due_us
+        return tied or any(form.at_us <= at_us <= due_us for at_us in other.touched)
+    if any(at_us <= due_us and linked == form.contact_id for at_us, linked in other.links):
         return True
     if other.form is not None and other.form[1] == form.contact_id and other.form[0] <= due_us:
         return True

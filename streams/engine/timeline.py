@@ -193,7 +193,7 @@ class Timeline:
     end: End | None = None
     opened: Fact | None = None
     merged_into: str | None = None
-    joined: bool = False  # another contact was merged into this one
+    joined_us: int | None = None  # when another contact was first merged into this one
     carried: Carried | None = None
 
 
@@ -359,6 +359,11 @@ class _Merges:
             contact_id = self.into[contact_id][0]
         return contact_id
 
+    def joined_us(self, contact_id: str) -> int | None:
+        """When another contact was first merged into this one."""
+        sources = self.members.get(contact_id)
+        return self.into[sources[0]][1].at_us if sources else None
+
     def targets_without_facts(self) -> list[str]:
         """Contacts that are known only because something was merged into them."""
         return [target for target in self.members if target not in self._contacts]
@@ -393,7 +398,7 @@ def _gathered(contact: Contact, merges: _Merges) -> Timeline:
         taken_back(facts),
         _end_of(contact.facts, None),
         _first_opened(contact.facts),
-        joined=contact.contact_id in merges.members,
+        joined_us=merges.joined_us(contact.contact_id),
         carried=contact.carried,
     )
 

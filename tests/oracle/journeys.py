@@ -105,12 +105,10 @@ def _known(world: World, attempt: Attempt, contacts: list[str], limit: datetime)
     touches += [fact for fact in family if fact["type"] == "message.sent" and not fact["data"].get("automated", False)]
     if any(attempt["at"] <= fact["at"] <= limit for fact in touches):
         return True
-    if (
-        any(fact["type"] == "contact.linked" for fact in family)
-        or len(families.linked(world, form)) > 1
-        or form != family[0]["subject"]
-        or len({f["subject"] for f in family}) > 1
-    ):
+    ties = [merge["at"] for merge in world.merges.values() if merge["data"]["into"] == form]
+    ties += [link["at"] for link in world.links if link["subject"] == form]
+    ties += [link["at"] for link in world.links if link["data"]["contact_id"] == form and link["subject"] in contacts]
+    if any(at <= limit for at in ties):
         return True
     doors = ("contact.opened", "message.received")
     others = [families.family(world, name) for name in contacts if name != form]

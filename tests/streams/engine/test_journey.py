@@ -73,6 +73,13 @@ def test_c14_a_form_of_which_a_ticket_came_is_no_dead_end() -> None:
     assert attempts("Mon 10:00 A opened channel=form\nMon 10:40 T opened")[0] == ("A", "no_ticket")
 
 
+@pytest.mark.parametrize("tie", ["A linked with=T", "T linked with=A", "U merged into=A"])
+def test_c14_a_form_that_was_tied_to_another_contact_too_late_is_a_dead_end(tie: str) -> None:
+    story = "Mon 10:00 A opened channel=form\nTue 09:00 T opened\nSun 09:00 U opened by=agent opened_by=agent"
+    assert attempts(f"{story}\nMon 10:30 {tie}")[0] == ("A", None)
+    assert attempts(f"{story}\nTue 09:05 {tie}")[0] == ("A", "no_ticket")
+
+
 def test_c14_another_form_is_no_ticket_of_the_first() -> None:
     story = "Mon 10:00 A opened channel=form\nMon 10:10 B opened channel=form"
     assert attempts(story) == [("A", "no_ticket"), ("B", "no_ticket")]
