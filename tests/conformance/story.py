@@ -25,23 +25,36 @@ EVERYBODY: Final = (Tier(0, None, None),)
 _AUTOMATIC: Final = {"automated": True}
 _INTERNAL: Final = {"public": False}
 EVENTS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    **dict.fromkeys(("created", "opened"), (told.OPENED, {"channel": "ticket"})),
-    **dict.fromkeys(("customer_message", "customer_reply", "message_received"), (told.RECEIVED, {})),
+    **dict.fromkeys(("created", "opened", "ticket_created", "submitted"), (told.OPENED, {"channel": "ticket"})),
+    **dict.fromkeys(("customer_message", "customer_reply", "customer_email", "message_received"), (told.RECEIVED, {})),
     **dict.fromkeys(("customer_auto_reply", "customer_out_of_office", "out_of_office"), (told.RECEIVED, _AUTOMATIC)),
-    **dict.fromkeys(("agent_reply", "agent_message", "agent_response", "agent_call"), (told.SENT, {})),
-    **dict.fromkeys(("agent_note", "internal_note", "private_note", "note"), (told.SENT, _INTERNAL)),
-    **dict.fromkeys(("bot_reply", "bot_message", "auto_reply", "automatic_reply"), (told.SENT, _AUTOMATIC)),
+    **dict.fromkeys(
+        ("agent_reply", "agent_message", "agent_response", "agent_email", "agent_call", "public_reply"), (told.SENT, {})
+    ),
+    **dict.fromkeys(
+        ("agent_note", "internal_note", "private_note", "internal_comment", "note"), (told.SENT, _INTERNAL)
+    ),
+    **dict.fromkeys(
+        ("bot_reply", "bot_message", "auto_reply", "automatic_reply", "system_message"), (told.SENT, _AUTOMATIC)
+    ),
     **dict.fromkeys(("acknowledged", "agent_acknowledged"), (told.ACKNOWLEDGED, {})),
     **dict.fromkeys(("bot_handoff", "handoff"), (told.ASSIGNED, {"queue": "humans"})),
     **dict.fromkeys(("assigned", "agent_assigned"), (told.ASSIGNED, {"agent_id": "agent"})),
-    **dict.fromkeys(("paused", "pending", "on_hold", "hold", "snoozed", "waiting"), (told.PAUSED, {})),
-    **dict.fromkeys(("resumed", "unpaused", "hold_ended", "unsnoozed"), (told.RESUMED, {})),
-    **dict.fromkeys(("resolved", "solved", "agent_resolved", "customer_resolved", "bot_resolved"), (told.RESOLVED, {})),
-    **dict.fromkeys(("closed", "agent_closed", "customer_closed", "bot_closed"), (told.CLOSED, {})),
-    **dict.fromkeys(("reopened", "agent_reopened", "customer_reopened"), (told.REOPENED, {})),
+    **dict.fromkeys(
+        ("paused", "pause", "pending", "on_hold", "hold", "hold_started", "snoozed", "waiting"), (told.PAUSED, {})
+    ),
+    **dict.fromkeys(("resumed", "resume", "unpaused", "unhold", "hold_ended", "unsnoozed"), (told.RESUMED, {})),
+    **dict.fromkeys(
+        ("resolved", "resolve", "solved", "agent_resolved", "customer_resolved", "bot_resolved"), (told.RESOLVED, {})
+    ),
+    **dict.fromkeys(("closed", "close", "agent_closed", "customer_closed", "bot_closed"), (told.CLOSED, {})),
+    **dict.fromkeys(("reopened", "reopen", "agent_reopened", "customer_reopened"), (told.REOPENED, {})),
     **dict.fromkeys(("bounced", "agent_reply_bounced"), (told.BOUNCED, {"direction": "outbound", "recipient": "c"})),
     **dict.fromkeys(("spam", "marked_spam"), (told.VOIDED, {"reason": "spam"})),
 }
+
+GIVEN: Final = ("channel", "agent_id", "message_id", "recipient", "automated", "public", "permanent")
+"""What an event of a peer may say of itself in our words."""
 
 
 def instant_us(written: str) -> int:
@@ -60,7 +73,7 @@ def facts_of(events: Iterable[Mapping[str, Any]]) -> list[Fact]:
             raise ValueError(f"unknown event {event['e']!r}")
         kind, data = EVENTS[event["e"]]
         at_us, by = instant_us(event["t"]), str(event.get("by", ""))
-        given = {key: event[key] for key in ("channel", "agent_id", "message_id", "recipient") if key in event}
+        given = {key: event[key] for key in GIVEN if key in event}
         if kind == told.OPENED and by:
             given["opened_by"] = "customer" if by.startswith("customer") else "agent"
         facts.append(told.fact(at_us, SOURCE, f"{number:04}", kind, {**data, **given}))

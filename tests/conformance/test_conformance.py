@@ -82,6 +82,13 @@ def test_a_calendar_key_that_is_not_known_fails() -> None:
     assert "unknown keys ['lunch']" in str(run_case(due(), odd).got)
 
 
+def test_a_reply_that_calls_itself_automated_or_internal_is_no_answer() -> None:
+    for of_itself in ({"automated": True}, {"public": False}):
+        case = scenario({"first_response_at": None})
+        case["events"].append({"t": "2024-05-01T00:00:30Z", "e": "agent_reply", **of_itself})
+        assert run_case(case, CALENDARS).passed
+
+
 def test_no_cases_are_no_success(tmp_path: Path) -> None:
     empty = tmp_path / "empty.json"
     empty.write_text(json.dumps({"calendars": {}, "cases": []}))
