@@ -185,7 +185,9 @@ class Runtime:
             return
         self._failure = reason
         self._failed.set()
-        logger.error("stopping for a failure", exc_info=reason)
+        # a broker's error says it all; where it was met tells of errors that are ours
+        ours = None if isinstance(reason, TransportError) else reason
+        logger.error("stopping for a failure: %s", reason, exc_info=ours)
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop())
 

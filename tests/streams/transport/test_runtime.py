@@ -256,6 +256,26 @@ async def test_nothing_is_handed_out_after_a_failure(broker: Broker, log: LogCli
     assert set((await committed(broker, log)).values()) == {0}
 
 
+@pytest.mark.parametrize(("failure", "traced"), [(TransportError("the disk is full"), False), (KeyError("k"), True)])
+async def test_a_broker_that_fails_is_logged_in_a_sentence_and_a_fault_of_ours_with_its_trace(
+    broker: Broker, log: LogClient, caplog: pytest.LogCaptureFixture, failure: Exception, *, traced: bool
+) -> None:
+    runtime = broker.runtime()
+
+    async def fails(batch: Batch) -> None:
+        raise failure
+
+    runtime.agent(EVENTS, fails)
+    await started(runtime)
+    await feed(broker, log, numbered(1))
+    with pytest.raises(type(failure)):
+        async with asyncio.timeout(20):
+            await runtime.wait_closed()
+    (told,) = [record for record in caplog.records if record.msg.startswith("stopping for a failure")]
+    assert str(failure) in told.getMessage()
+    assert bool(told.exc_info) is traced
+
+
 async def test_an_exception_in_a_hook_during_recovery_stops_the_worker_instead_of_hanging(broker: Broker) -> None:
     runtime = broker.runtime()
     runtime.agent(EVENTS, Collected())
