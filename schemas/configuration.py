@@ -6,6 +6,7 @@ environment variables and checks across sections belong to `streams.settings`.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -24,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from schemas.alerts import Kind, Severity
 from schemas.events import Channel, Id
 from schemas.policies import (
+    DAYS,
     CalendarSpec,
     Duration,
     OpenDuration,
@@ -216,6 +218,13 @@ class ReportSpec(Strict):
     @classmethod
     def _zone(cls, value: str) -> str:
         return time_zone_name(value)
+
+    @field_validator("send_at")
+    @classmethod
+    def _moment(cls, value: str) -> str:
+        if re.fullmatch(rf"({'|'.join(DAYS)}) ([01]\d|2[0-3]):[0-5]\d", value) is None:
+            raise ValueError(f"found {value!r}, wanted a weekday and a time such as mon 07:00")
+        return value
 
 
 class FactsSpec(Strict):

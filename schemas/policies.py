@@ -256,11 +256,17 @@ class CalendarSpec(Strict):
         if not isinstance(value, Mapping):
             return value
         by_day: dict[str, object] = {}
+        faults: list[str] = []
         for key, hours in value.items():
-            for day in parse_days(key):
-                if day in by_day:
-                    raise ValueError(f"found {day} twice, wanted each weekday once")
-                by_day[day] = hours
+            try:
+                days = parse_days(key)
+            except ValueError as fault:
+                faults.append(str(fault))
+                continue
+            faults += [f"found {day} twice, wanted each weekday once" for day in days if day in by_day]
+            by_day |= dict.fromkeys(days, hours)
+        if faults:
+            raise ValueError("; ".join(faults))
         return {day: by_day[day] for day in DAYS if day in by_day}
 
     @model_validator(mode="after")

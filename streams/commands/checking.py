@@ -14,6 +14,7 @@ from schemas.configuration import Configuration
 from schemas.customers import Customer
 
 NOTHING_PROMISED: Final = "no policy is configured: nothing is promised to anybody, so nobody is ever late"
+NOT_SENT: Final = "report.to is set, but no report is sent by mail: they are at /reports/ and made by heardback report"
 NOT_CONFIGURED: Final = "no receiver is configured: nobody is told of anything"
 
 
@@ -33,7 +34,8 @@ def counted(count: int, one: str, many: str) -> str:
 def warnings(loaded: Configuration) -> list[str]:
     """What is no fault, and perhaps not meant."""
     promises = [] if loaded.policies else [NOTHING_PROMISED]
-    return promises + _of_receivers(loaded)
+    reports = [NOT_SENT] if loaded.report.to else []
+    return promises + _of_receivers(loaded) + reports
 
 
 def _of_receivers(loaded: Configuration) -> list[str]:

@@ -83,6 +83,14 @@ def test_an_instant_that_is_none_is_one_fault(instant: str) -> None:
         assert fault.what.startswith("found ")
 
 
+def test_every_weekday_that_is_none_is_said() -> None:
+    text = "calendars: {desk: {hours: {mo: [], tue: [], wensday: [], mon-wed: []}}}\nreport: {send_at: monday 7}"
+    hours, moment = faults(text)
+    assert (hours.where, moment.where) == ("calendars.desk.hours", "report.send_at")
+    assert [said in hours.what for said in ("found 'mo'", "found 'wensday'", "found tue twice")] == [True] * 3
+    assert moment.what == "found 'monday 7', wanted a weekday and a time such as mon 07:00"
+
+
 def test_closures_over_all_hours_and_what_a_receiver_lacks_are_said_together_with_all_else() -> None:
     text = changed("late_after: 20d", "late_after: soon").replace(
         "mon-fri: [", 'mon: ["09:00-10:00"]}, closed: ["1990-01-01..2200-12-31"]}\n  other: {hours: {mon-fri: ['
