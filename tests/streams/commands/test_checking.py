@@ -59,6 +59,12 @@ def test_what_reaches_nobody_at_all_is_noted(tmp_path: Path) -> None:
     assert said.endswith("sent to: nobody\n")
 
 
+def test_that_reports_are_not_mailed_is_noted(tmp_path: Path) -> None:
+    assert "report.to is set" not in checked(tmp_path, GOOD)[1]
+    status, said, _ = checked(tmp_path, GOOD + "report: {to: [head@example.com]}\n")
+    assert (status, "note: report.to is set, but no report is sent by mail" in said) == (0, True)
+
+
 @pytest.mark.parametrize("example", ["tier", "tier=", "shoe=red", "kind=broken", "tier=gold,tier=silver"])
 def test_an_example_that_cannot_be_is_refused(tmp_path: Path, example: str) -> None:
     status, _, faults = checked(tmp_path, GOOD, "--alert", example)
