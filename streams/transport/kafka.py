@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import NodeNotReadyError
 
 from streams.transport import kafka_topics
 from streams.transport.batching import Batch, RecordsByPartition
@@ -20,6 +22,9 @@ FETCH_BYTES: Final = 4 * 1024 * 1024
 FETCH_WAIT_MS: Final = 100
 """How long a broker holds a fetch without data. aiokafka has one fetch per node under way: this is also
 what a busy partition waits for when all others are idle."""
+
+BEGINS_SECONDS: Final = 0.25
+"""How often one looks again whether a broker is in its own metadata."""
 
 
 def hosts_of(url: str) -> list[str]:
@@ -76,9 +81,17 @@ class KafkaLog:
 
     async def ensure_topics(self, specs: Sequence[TopicSpec], replication_factor: int = 1) -> None:
         """Creates what is missing, checks what is there, waits for leaders."""
-        async with self._admin() as admin:
-            with translated(self.url):
-                await kafka_topics.ensure(admin, self.url, specs, replication_factor, self.settings)
+        deadline = time.monotonic() + self.settings.start_timeout_seconds * 0.8
+        while True:
+            async with self._admin() as admin:
+                with translated(self.url):
+                    try:
+                        await kafka_topics.ensure(admin, self.url, specs, replication_factor, self.settings)
+                        return
+                    except NodeNotReadyError:  # a broker that has only just begun does not name itself yet
+                        if time.monotonic() > deadline:
+                            raise
+            await asyncio.sleep(BEGINS_SECONDS)
 
     async def append(self, topic: str, records: RecordsByPartition) -> None:
         """Sends each partition's records as whole batches and waits for all."""

@@ -18,6 +18,7 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    NodeNotReadyError,
     RequestTimedOutError,
     UnknownTopicOrPartitionError,
 )
@@ -150,7 +151,7 @@ def translated(what: str) -> Iterator[None]:
     """aiokafka's errors as ours; `what` names the broker (and topic)."""
     try:
         yield
-    except (KafkaConnectionError, KafkaTimeoutError, RequestTimedOutError, TimeoutError) as error:
+    except (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError, TimeoutError) as error:
         raise BrokerUnreachable(f"{what}: no answer in time ({type(error).__name__}: {error})") from error
     except MessageSizeTooLargeError as error:
         raise RecordTooLarge(f"{what}: the broker takes smaller records only: {error}") from error

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import NodeNotReadyError
 
 from streams.transport import (
     Batch,
@@ -15,10 +18,12 @@ from streams.transport import (
     BrokerUnreachable,
     Record,
     Runtime,
+    TopicSpec,
     TransportError,
     TransportSettings,
     create_app,
 )
+from streams.transport.kafka import KafkaLog
 from tests.servers.kafka import Kafka
 from tests.streams.transport.conftest import SETTINGS, TOPICS, eventually
 
@@ -70,6 +75,25 @@ async def test_a_stop_has_its_limit_when_the_broker_is_silent(own_kafka: Kafka) 
     before = time.monotonic()
     await runtime.stop()
     assert time.monotonic() - before < 10
+
+
+async def test_topics_are_made_once_a_broker_that_has_only_begun_names_itself(own_kafka: Kafka) -> None:
+    log, early = KafkaLog(own_kafka.url, PATIENT), ["first", "second"]
+    real = log._admin
+
+    async def nobody() -> list[str]:
+        raise NodeNotReadyError(early.pop())
+
+    @asynccontextmanager
+    async def admin() -> AsyncIterator[AIOKafkaAdminClient]:
+        async with real() as found:
+            if early:
+                found.list_topics = nobody
+            yield found
+
+    log._admin = admin  # type: ignore[method-assign]
+    await log.ensure_topics([TopicSpec(name="early", partitions=1)])
+    assert early == []
 
 
 @pytest.mark.slow
