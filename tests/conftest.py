@@ -72,27 +72,27 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kafka_server.Kafka]:
-    """One broker for all tests: leave it running, and use topics of your own."""
+    """One broker for all tests of this process: leave it running, and use topics of your own."""
     with kafka_server.Kafka(tmp_path_factory.mktemp("kafka")) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus_server.Prometheus]:
-    """One Prometheus for all tests: say by `scrape` and `evaluate` what it is to look at."""
+    """One Prometheus for all tests of this process: say by `scrape` and `evaluate` what it is to look at."""
     with prometheus_server.Prometheus(tmp_path_factory.mktemp("prometheus")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[alertmanager_server.Alertmanager]:
-    """One Alertmanager for all tests: leave it running, and use labels of your own."""
+    """One Alertmanager for all tests of this process: leave it running, and use labels of your own."""
     with alertmanager_server.Alertmanager(tmp_path_factory.mktemp("alertmanager")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgresql_server.PostgreSQL]:
-    """One PostgreSQL for all tests: ask it for a database of your own."""
+    """One PostgreSQL for all tests of this process: ask it for a database of your own."""
     with postgresql_server.PostgreSQL(tmp_path_factory.mktemp("postgresql")) as server:
         yield server
