@@ -131,4 +131,4 @@ def test_a_replay_of_two_events_keeps_the_promise(installed: Installed) -> None:
 
 def test_the_demo_runs_to_its_end_from_the_wheel(installed: Installed) -> None:
     need_command(installed, "demo")
-    assert installed.run("heardback", "demo", "--exit")
+    assert installed.run("heardback", "demo", "--exit", "--port", "0")
