@@ -17,6 +17,7 @@ MAIL_BYTES_MAX = 64 << 20
 """A longer mail is cut there; what counts stands at its beginning."""
 
 _SEPARATOR = re.compile(rb"From \S+\s.*\d\d:\d\d")
+_DATED = re.compile(rb"From \S+ +[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?: \S+)? \d{4}\s*$")
 _QUOTED = re.compile(rb">+From ")
 _MAILDIR = ("cur", "new")
 
@@ -56,22 +57,24 @@ def _mails_of(file: Path) -> Iterator[tuple[str, bytes | Refusal]]:
 
 
 def split_mbox(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The mails in the lines of a file. A file that begins with a line `From address time` is an mbox (RFC
-    4155): each such line behind an empty one begins a mail, and `>From ` is what the writer of the mbox
-    made of `From `. Any other file is one mail, an empty one too."""
+    """The mails in the lines of a file. A file whose first line with words is `From address time` is an mbox
+    (RFC 4155): each such line behind an empty one begins a mail, and so does one with a whole date, as not
+    every writer leaves a line empty; `>From ` is what the writer of the mbox made of `From `. Any other file
+    is one mail, an empty one too."""
     gathered: list[bytes] = []
     size = 0
     mbox = False
-    blank = True
-    for count, line in enumerate(lines):
+    blank, begun = True, False
+    for line in lines:
         separator = bool(_SEPARATOR.match(line))
-        mbox = mbox or (separator and count == 0)
-        if mbox and separator and blank:
-            if count:
+        mbox = mbox or (separator and not begun)
+        if mbox and separator and (blank or _DATED.match(line)):
+            if begun:
                 yield b"".join(gathered)
             gathered, size = [], 0
         elif size < MAIL_BYTES_MAX:
             gathered.append(line[1:] if mbox and _QUOTED.match(line) else line)
             size += len(line)
         blank = not line.strip()
+        begun = begun or not blank
     yield b"".join(gathered)

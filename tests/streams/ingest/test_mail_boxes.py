@@ -36,6 +36,17 @@ def test_an_mbox_is_split_at_its_separators_and_the_quoted_ones_are_restored(tmp
     assert second == TWO.replace(b">From quoted", b"From quoted").replace(b">>From", b">From")
 
 
+def test_a_dated_separator_begins_a_mail_without_an_empty_line_before_it(tmp_path: Path):
+    (tmp_path / "mbox").write_bytes(MBOX.replace(b"\n\nFrom d@", b"\nFrom d@"))
+    assert len(mails(tmp_path / "mbox")) == 2
+
+
+def test_empty_lines_may_stand_before_the_first_separator(tmp_path: Path):
+    (tmp_path / "mbox").write_bytes(b"\n\n" + MBOX)
+    assert mails(tmp_path / "mbox")[0] == ONE + b"\n"
+    assert len(mails(tmp_path / "mbox")) == 2
+
+
 def test_a_mail_is_named_by_its_file_and_its_place_in_it(tmp_path: Path):
     (tmp_path / "mbox").write_bytes(MBOX)
     assert [origin for origin, _ in messages_in(tmp_path / "mbox")] == [f"{tmp_path}/mbox#1", f"{tmp_path}/mbox#2"]
