@@ -15,7 +15,8 @@ _PRECEDENCE = frozenset({"bulk", "junk", "list", "auto_reply", "auto-reply"})
 _PRESENT = (
     "X-Autoreply", "X-Autorespond", "X-Autoresponder", "X-Auto-Reply", "X-Auto-Reply-From", "X-Mail-Autoreply",
     "X-FC-MachineGenerated", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID",
-    "X-Vacation", "X-Away-Message", "X-POST-MessageClass",
+    "X-Vacation", "X-Away-Message", "X-POST-MessageClass", "List-Post", "X-BeenThere", "X-Mailing-List", "Mailing-List",
+    "X-Mailman-Version", "X-Bluebottle-Request", "X-ChoiceMail-Registration-Request",
 )  # fmt: skip
 _VALUES = (
     ("From", re.compile(r"(?:^|<)\s*mail(?:er)?[._-]?daemon(?:@|>|$)", re.IGNORECASE)),
@@ -34,6 +35,21 @@ _SUBJECT = re.compile(
     r"|автоматический ответ|автоответ|自動応答|自動返信|不在|自动回复|自動回覆)",
     re.IGNORECASE,
 )
+_SURELY = re.compile(
+    r"^\s*(?:"
+    r"auto(?:matic|mated)?[ -]?(?:reply|response|answer) ?:|out of (?:the )?office auto-?reply ?:"
+    r"|auto: .{1,80}\bout of (?:the )?office\b"
+    r"|(?:automatische antwort|abwesenheitsnotiz|réponse automatique|respuesta automática|resposta autom[áà]tica"
+    r"|risposta automatica|automatisch antwoord|automatiskt? svar|automaattinen vastaus|automaatvastus"
+    r"|automatyczna odpowiedź|odpowiedź automatyczna|automatická odpov[ěe][ďd]|automatikus válasz|răspuns automat"
+    r"|otomatik yanıt|αυτόματη απάντηση|автоматический ответ|автоматична відповідь|автоматичен отговор"  # noqa: RUF001 - Turkish
+    r"|automatski odgovor|samodejni odgovor|automātiskā atbilde|[^:]{0,40}autom[aā]tisk[aā] atbilde"
+    r"|automatinis atsakymas|תשובה אוטומטית|رد تلقائي|自動応答|自動返信|自动答复|自动回复|自動回覆|자동 회신"
+    r"|trả lời tự động)\s?[:\uff1a]"
+    r"|report domain: ?\S+ submitter: ?\S+)",
+    re.IGNORECASE,
+)
+"""What mail programs put in front of the subject that they answer, and the subject of RFC 7489, 7.2.1.1."""
 
 
 def is_automated(message: Message) -> bool:
@@ -41,8 +57,9 @@ def is_automated(message: Message) -> bool:
     alone where it is given; else the usual headers, list and newsletter headers (RFC 2919, 2369), a
     report (RFC 6522; read receipts among them), a mail system as sender or the null return path (RFC 5321, 4.5.5).
 
-    A subject may be a person's words: it counts only on a mail that answers another, and not behind a
-    `Re:`, which a person's answer to an automatic reply has."""
+    A subject may be a person's words: it counts only on a mail that answers another, or where it is a mail
+    program's form down to the colon, and not behind a `Re:`, which a person's answer to an automatic
+    reply has."""
     submitted = header(message, "Auto-Submitted").split(";")[0].split("(")[0].strip().lower()
     if submitted:
         return submitted != "no"
@@ -62,9 +79,12 @@ def has_null_path(message: Message) -> bool:
 
 def says_automatic_reply(message: Message) -> bool:
     """Whether the subject is that of an automatic reply."""
-    return bool(_SUBJECT.search(decoded(header(message, "Subject"))))
+    subject = decoded(header(message, "Subject"))
+    return bool(_SUBJECT.search(subject) or _SURELY.search(subject))
 
 
 def _answers_by_subject(message: Message) -> bool:
     answers = bool(header(message, "In-Reply-To") or header(message, "References"))
-    return answers and says_automatic_reply(message)
+    if answers:
+        return says_automatic_reply(message)
+    return bool(_SURELY.search(decoded(header(message, "Subject"))))
