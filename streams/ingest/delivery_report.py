@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 
-from streams.ingest.letter import address, children, normal, parts, plain, text_of
+from streams.ingest.letter import address, children, normal, parts, plain, text_of, unpacked
 
 STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 RECIPIENTS_MAX = 500
@@ -65,6 +65,9 @@ def report_in_text(text: str) -> Report | None:
 
 
 def _status_lines(part: Message) -> list[str]:
+    packed = unpacked(part)
+    if packed:
+        return packed.decode("utf-8", "replace").splitlines()
     lines: list[str] = []
     for block in children(part) or [part]:
         if block is not part:
@@ -160,9 +163,9 @@ def _fate(fields: Fields) -> Fate:
 def typed_address(text: str) -> str | None:
     """The address of `rfc822;address` (RFC 3464, 2.3.1); xtext is decoded, as RFC 3461's ORCPT has it.
     What the sender named counts before what it became, so Original-Recipient is asked first."""
-    kind, semicolon, rest = text.partition(";")
-    value = rest if semicolon else kind
-    return normal(xtext(value.strip())) if re.fullmatch(r"\S+", value.strip()) else address(value)
+    local, at, domain = text.partition("@")
+    value = (local.rpartition(";")[2] + at + domain).strip()  # the last type, as some write it twice
+    return normal(xtext(value)) if re.fullmatch(r"\S+", value) else address(value)
 
 
 def xtext(text: str) -> str:

@@ -7,6 +7,7 @@ words) does not belong here.
 
 from __future__ import annotations
 
+import base64
 import email
 import email.header
 import email.utils
@@ -170,6 +171,18 @@ def children(part: Message) -> list[Message]:
     """What the part holds: parts of a multipart, the mail of a message/rfc822, the blocks of a report."""
     payload = part.get_payload() if part.is_multipart() else []
     return [one for one in payload if isinstance(one, Message)] if isinstance(payload, list) else []
+
+
+def unpacked(part: Message) -> bytes | None:
+    """What a report or an attached mail holds, where it is in base64, which MIME forbids for these and some
+    write all the same (RFC 2046, 5.2.1); None where it is not."""
+    if header(part, "Content-Transfer-Encoding").strip().lower() != "base64":
+        return None
+    lines = "".join(str(one.get_payload()) for one in children(part) if not one.keys())
+    try:
+        return base64.b64decode(lines[:PARSED_BYTES_MAX])
+    except ValueError:
+        return None
 
 
 def sound(text: str) -> str:

@@ -24,6 +24,7 @@ from streams.ingest.letter import (
     sound,
     text_of,
     thread_root,
+    unpacked,
 )
 from streams.ingest.mail_date import stamps
 
@@ -76,6 +77,7 @@ def returned_in(message: Message, words: str, tail: str, envelope_id: str | None
         own_id(original),
         *message_ids(" ".join(_QUOTED_ID.findall(words))),
         *message_ids(envelope_id or ""),
+        *_refused_ids(message),
         thread_root(message),
     )
     path = address(header(original, "Return-Path"))
@@ -87,6 +89,13 @@ def returned_in(message: Message, words: str, tail: str, envelope_id: str | None
         recipients=tuple(addresses(original, "To", "Cc")),
         dates=(*stamps(original), *headers(original, "Date")),
     )
+
+
+def _refused_ids(message: Message) -> list[str]:
+    """The ids that a refusal in the form of a receipt gives (RFC 8098, 3.2.5)."""
+    receipts = [part for part in parts(message) if part.get_content_type() == "message/disposition-notification"]
+    fields = [header(block, "Original-Message-ID") for part in receipts for block in children(part)]
+    return message_ids(" ".join(fields))
 
 
 def _attached(message: Message) -> Message | None:
@@ -103,14 +112,24 @@ def _attached(message: Message) -> Message | None:
 
 
 def _opened(part: Message) -> Message | None:
+    """The returned mail in its part. Where no blank line ends the headers of the part, those of the
+    returned mail stand among them."""
     inside = next(iter(children(part)), None)
-    if inside is not None:
-        return inside if "Message-ID" in inside else _better(inside)
-    return part if "Received" in part or "Message-ID" in part else _quoted(text_of(part))
+    packed = unpacked(part)
+    if packed:
+        return _quoted(packed.decode("utf-8", "replace"))
+    found = _better(inside) if inside is not None else None
+    if found is not None and "Message-ID" in found:
+        return found
+    if "Received" in part or "Message-ID" in part:
+        return part
+    return found if found is not None else _quoted(text_of(part))
 
 
 def _better(inside: Message) -> Message:
     """The returned mail, or the headers in its body where a line without indent ended them too early."""
+    if "Message-ID" in inside:
+        return inside
     quoted = _quoted(text_of(inside))
     return quoted if "Message-ID" in quoted and len(quoted.keys()) >= notice.HEADER_RUN_MIN else inside
 
@@ -121,11 +140,11 @@ def _strayed(part: Message) -> Message | None:
 
 
 def _quoted(text: str) -> Message:
-    """The headers that stand in a text up to the first blank line; lines that are none are passed over,
-    as systems wrap long ones without an indent."""
+    """The first headers that stand in a text, up to the blank line behind them; lines that are none are
+    passed over, as systems wrap long ones without an indent and say in front of them what they left out."""
     kept: list[str] = []
-    for line in text.lstrip().split("\n"):
-        if not line.strip():
+    for line in text.split("\n"):
+        if kept and not line.strip():
             break
         if _HEADER_LINE.match(line) or (kept and line[:1] in " \t"):
             kept.append(line)
