@@ -13,6 +13,7 @@ tried (`Action: delayed`, a warning) is transient.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from streams.ingest.delivery_report import Fate
 from streams.ingest.json_notice import JsonNotice, json_notice_in
 from streams.ingest.letter import addresses, children, decoded, header, normal, parts
 from streams.ingest.notice import any_of
-from streams.ingest.returned_mail import Returned, notice_of, returned_in, texts
+from streams.ingest.returned_mail import Returned, is_returned, notice_of, returned_in, texts
 
 REASON_CHARACTERS_MAX = 300
 
@@ -37,7 +38,16 @@ _DAEMON_NAME = any_of(
     r"^(?:internet )?mail(?:er)?[ .-]?(?:deliver|daemon|administrator|system)",
     r"^(?:system administrator|microsoft outlook|post_?master)$",
 )
-_DAEMON_ADDRESS = any_of(r"^<?mail(?:er)?[._-]?(?:daemon|deliver|administrator)", r"^<?post_?master(?:@|>|$)")
+_DAEMON_ADDRESS = any_of(
+    r"^<?mail(?:er)?[._-]?(?:daemon|deliver|administrator)",
+    r"^<?post_?master(?:\\?@|>|$)",
+    r"^<?mdaemon@",
+    r"^<?\"?system[ ._-]administrator\"?@",
+    r"^<?[\w.-]{0,40}smtp[\w.-]{0,20}(?:service|gateway)s?@",
+    r"<\s*>$",
+)
+_ANSWER = re.compile(r"^\s*(?:re|aw|sv|antw)\s*:", re.IGNORECASE)
+_MAILER_DAEMON = re.compile(r"^<?mail(?:er)?[._-]?daemon", re.IGNORECASE)
 _ONLY_SYSTEMS = ("X-Failed-Recipients", "X-MLServer")
 _COMPLAINT = re.compile(r"^complaint about message from \S+$", re.IGNORECASE)
 _SUBJECT = any_of(
@@ -45,6 +55,7 @@ _SUBJECT = any_of(
     r"non.?deliver",
     r"deliver\w*\b.{0,30}\b(?:fail|status|notif|problem|error|delay|report)",
     r"fail\w*\b.{0,30}\bdeliver",
+    r"deliver\w*\b.{0,30}\bwarning",
     r"returned (?:mail|to sender)",
     r"returning (?:message )?to sender",
     r"failure notice",
@@ -80,8 +91,9 @@ class Bounce:
 
 
 def bounce_in(message: Message) -> Bounce | None:
-    """The bounce that the mail is; None for any other mail, feedback reports (RFC 5965) among them."""
-    if is_feedback(message):
+    """The bounce that the mail is; None for any other mail, feedback reports (RFC 5965) and receipts among
+    them."""
+    if is_feedback(message) or is_receipt(message):
         return None
     json = json_notice_in(texts(message)[0])
     if json:
@@ -99,6 +111,14 @@ def is_feedback(message: Message) -> bool:
     return any(part.get_content_type() == "message/feedback-report" for part in parts(message))
 
 
+def is_receipt(message: Message) -> bool:
+    """Whether the mail tells what came of one that did arrive (RFC 8098): displayed, or deleted unread. A
+    mail system refuses mails in this form too (RFC 5429, 2.1.2): that is none."""
+    if str(message.get_param("report-type", "")).lower() != "disposition-notification":
+        return False
+    return not (is_daemon(message) and notice.tells_rejection(notice_of(message)[0]))
+
+
 def is_daemon(message: Message) -> bool:
     """Whether a mail system wrote it: by the name or address of its sender (RFC 5321, 4.5.1), a return
     path of such an address, or a header that only mail systems write."""
@@ -107,8 +127,10 @@ def is_daemon(message: Message) -> bool:
     names = [decoded(text) for text in (name, sender.rpartition("(")[2]) if text]
     if not sender or any(_DAEMON_NAME.search(text) for text in names):
         return True
-    spelled = (bare or sender, header(message, "Return-Path"))
-    return any(map(_DAEMON_ADDRESS.search, spelled)) or any(name in message for name in _ONLY_SYSTEMS)
+    if any(name in message for name in _ONLY_SYSTEMS):
+        return True
+    path = header(message, "Return-Path")
+    return any(map(_DAEMON_ADDRESS.search, (bare or sender, path if path != "<>" else "")))
 
 
 def is_notification(message: Message) -> bool:
@@ -150,7 +172,7 @@ def _by_report(message: Message) -> Bounce | None:
         return None
     returned = returned_in(message, text, tail, report.envelope_id)
     if not report.fates:
-        report = replace(report, fates=(Fate(recipient=None, action="failed", status="", diagnostic=""),))
+        report = replace(report, fates=_fates_in_words(text, returned))
     arrived = [fate for fate in report.fates if _arrived(fate)]
     lost = [fate if fate.recipient else _named(fate, text, returned) for fate in report.fates if not _arrived(fate)]
     return Bounce(
@@ -159,6 +181,12 @@ def _by_report(message: Message) -> Bounce | None:
         returned=returned,
         dates=report.dates,
     )
+
+
+def _fates_in_words(text: str, returned: Returned) -> tuple[Fate, ...]:
+    """The fates of those whom the notice around an empty report names, else one of nobody."""
+    named: list[str | None] = [one.recipient for one in notice.complaints(text, (), returned.senders)]
+    return tuple(Fate(recipient=one, action="failed", status="", diagnostic="") for one in named or [None])
 
 
 def _arrived(fate: Fate) -> bool:
@@ -219,9 +247,11 @@ def _by_notice(message: Message) -> Bounce | None:
     delayed = notice.tells_delay(f"{subject}\n{text}")
     surely = is_daemon(message) or bool(_SUBJECT.search(subject))
     found = _complaints(message, text, returned, guess=surely)
-    if not (surely or found):
+    if not surely and (not found or _ANSWER.search(subject)):
         return None
     failures = _once(_told(one, delayed=delayed) for one in found)
+    if not failures and returned.message_id:
+        failures = [replace(_told(notice.Complaint(recipient="", words=text), delayed=delayed), recipient=None)]
     return Bounce(failures=tuple(failures), not_failures=(), returned=returned, dates=())
 
 
@@ -233,7 +263,16 @@ def _tells_failure(message: Message, text: str, subject: str) -> bool:
     if notice.tells_failure(text) or notice.tells_failure(subject) or "X-Failed-Recipients" in message:
         return True
     coded = notice.status_of(text) or notice.reply_of(text)
-    return bool(coded) and is_daemon(message)
+    return (bool(coded) and is_daemon(message)) or _returns_silently(message, text)
+
+
+def _returns_silently(message: Message, text: str) -> bool:
+    """Whether a mailer daemon returns a mail in a language that the tables do not know, or without a word,
+    and does not tell of success."""
+    spelled = parseaddr(header(message, "From"))[1]
+    if not _MAILER_DAEMON.search(spelled) or notice.tells_arrival(text):
+        return False
+    return any(is_returned(part) for part in parts(message) if part is not message)
 
 
 def _complaints(message: Message, text: str, returned: Returned, *, guess: bool) -> list[notice.Complaint]:
@@ -243,10 +282,12 @@ def _complaints(message: Message, text: str, returned: Returned, *, guess: bool)
     if found or not guess:
         return found
     guessed = sorted(filter(None, (normal(one.decode("utf-8", "replace")) for one in _flufl(message))))
-    return [notice.Complaint(recipient=one, words=text) for one in guessed or returned.recipients]
+    alone = _only_recipient(returned.recipients)
+    return [notice.Complaint(recipient=one, words=text) for one in guessed or filter(None, [alone])]
 
 
 def _flufl(message: Message) -> Iterable[bytes]:
+    logging.getLogger("flufl.bounce").disabled = True  # it logs a traceback for each pattern that fails
     try:
         temporary, permanent = all_failures(message)
     except Exception:  # noqa: BLE001 - patterns over hostile text fail in many ways, and are only a last resort

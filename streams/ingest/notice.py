@@ -71,25 +71,33 @@ _FAILURE = any_of(
     r"(?:user|recipient|address|mailbox) (?:is )?(?:unknown|not found|unavailable|disabled)",
     r"unknown (?:user|recipient|address)",
     r"no such (?:user|recipient|mailbox)",
+    r"not a valid (?:user|recipient|mailbox|address)",
+    r"failed mail\b",
     r"invalid (?:user |recipient )?(?:address|recipient)",
-    r"address(?:es)?(?:\(es\))? (?:had|failed|follow)",
+    r"address(?:es)?(?:\(es\))? (?:had(?! successful)|failed|follow)",
     r"mailbox (?:exceeds|is full)|over ?quota|quota exceeded",
     r"account is (?:disabled|locked|temporarily limited)",
     r"rejected by a remote|was automatically rejected",
     r"group you tried to contact",
     r"unzustellbar|nicht zugestellt|zustellung .{0,40}fehlgeschlagen",
-    r"non remis|non distribu|échec de (?:la )?(?:remise|distribution)|n.a pas pu être (?:remis|distribu|envoy)",
+    r"non remis|non distribu|échec de (?:la )?(?:remise|distribution)",
+    r"n.a pas pu [êe]tre (?:remis|d[ée]livr|distribu|envoy)",
     r"no (?:se )?(?:ha )?(?:pudo|podido) (?:ser )?entrega|no entregad",
     r"mancato recapito|impossibile (?:recapitare|consegnare)",
     r"não (?:foi possível entregar|entregue|pôde ser entregue)|niet (?:worden )?(?:bezorgd|afgeleverd)",
     r"не (?:было |может быть )?доставлен|недоставлен|не удалось доставить",
+    r"niedostarczon|nie (?:można|udało się|został[aoy]?) .{0,20}dostarcz",
+    r"nedoruč(?:iteln|en)|nebyl[ao]? (?:možné )?doručen",
+    r"kézbesíthetetlen|nem (?:lehet|sikerült|volt) .{0,20}kézbesít|ikke (?:kunne )?lever|kunne ikke lever",
+    r"inte (?:kunde )?lever|kunde inte lever|obeställbar|toimittamaton|ei voi(?:tu|da)? toimittaa|teslim edilemedi",
+    r"배달(?:되지|할 수)|전송하지 못|반송",
     r"配信(?:不能|できません|エラー|に失敗)|届けられません|送信できません|無法(?:投|傳)遞|无法投递|投递失败|退信",
     r"loop alert",
 )
 _DELAY = any_of(
     r"\bwarning message only",
     r"warning--",
-    r"(?:has been|is) delayed",
+    r"(?:has been|is) (?:delayed|postponed)",
     r"delayed mail",
     r"deliver\w* (?:has been )?delayed",
     r"\(delay\)",
@@ -99,10 +107,23 @@ _DELAY = any_of(
     r"could not send (?:mail|message) for past",
     r"not yet (?:been )?delivered",
     r"do not need to re-?send",
+    r"zustellung\b.{0,40}verzögert|verzögerte zustellung|noch nicht zugestellt|weitere zustellversuche",
+    r"(?:remise|message)\b.{0,30}retardé|pas encore (?:pu )?(?:été |être )?(?:remis|distribu|livr)",
+    r"(?:entrega|mensaje)\b.{0,30}retrasad|(?:a[úu]n|todav[íi]a) no se ha (?:podido )?entrega",
+    r"(?:consegna|recapito)\b.{0,30}(?:ritardat|in ritardo)|non è ancora stat[oa] (?:consegnat|recapitat)",
+    r"entrega\b.{0,30}atrasad|ainda não (?:foi|pôde ser) entregue|nog niet (?:afgeleverd|bezorgd)",
+    r"(?:aflevering|bezorging)\b.{0,30}vertraagd|dostarczen\w+\b.{0,30}opóźnion|jeszcze nie został\w* dostarcz",
+    r"доставк\w+\b.{0,30}задерж|ещ[её] не (?:было )?доставлен",
+    r"配信.{0,10}遅|(?:投递|投遞|传递|傳遞).{0,6}(?:延迟|延遲)",
 )
 _GIVEN_UP = any_of(
-    r"not going to try again", r"giv(?:e|ing|en) up", r"no further (?:delivery )?attempts", r"will be deleted"
+    r"not going to try again",
+    r"(?<!will )give up|giv(?:ing|en) up",
+    r"no further (?:delivery )?attempts",
+    r"will be deleted",
 )
+_ARRIVAL = any_of(r"success", r"\b(?:was|were|has been|have been) (?:delivered|relayed|displayed|read)\b")
+_REJECTION = any_of(r"\b(?:rejected|refused)\b")
 _TRANSIENT_REASON = any_of(r"retry timeout exceeded")
 
 _STATUS = re.compile(r"(?<![\d.])([245]\.[0-7]\.\d{1,3})(?!\d|\.\d)")
@@ -153,6 +174,16 @@ def tells_failure(text: str) -> bool:
 def tells_delay(text: str) -> bool:
     """Whether the notice says that the mail is only late and still being tried."""
     return bool(_DELAY.search(text)) and not _GIVEN_UP.search(text)
+
+
+def tells_arrival(text: str) -> bool:
+    """Whether the words say that the mail, or one to another recipient, did arrive."""
+    return bool(_ARRIVAL.search(text))
+
+
+def tells_rejection(text: str) -> bool:
+    """Whether the words say that the recipient's side refused the mail."""
+    return bool(_REJECTION.search(text))
 
 
 def complaints(notice: str, known: Sequence[str] = (), not_recipients: Iterable[str] = ()) -> list[Complaint]:

@@ -83,3 +83,125 @@ def test_broken_base64_is_a_report_without_recipients():
 def test_an_address_type_written_twice_is_no_part_of_the_address():
     twice = FAILED.replace("rfc822; ann", "rfc822; rfc822;ann")
     assert only(mixed("\nNo.", f"{STATUS}\n{twice}", kind="report", **DAEMON)).recipient == "ann@c.example"
+
+
+def test_a_report_without_recipients_is_completed_by_its_words():
+    words = "\nThese did not receive your message:\n\n   <ann@c.example>\n   <bob@c.example>\n"
+    reading = mixed(words, f"{STATUS}\nReporting-MTA: dns; relay.example\n", kind="report", **DAEMON)
+    assert [event.data.recipient for event in reading.events] == ["ann@c.example", "bob@c.example"]
+    assert not reading.refusals
+
+
+def test_a_bounce_that_names_nobody_but_returns_the_mail_is_a_bounce_of_that_mail():
+    reading = mixed(
+        "\nYour mail cannot be delivered: box full",
+        "Content-Type: message/rfc822\n\nTo: a@c.example, b@c.example\nMessage-ID: <answer@desk.example>\n\nHi",
+        **DAEMON,
+    )
+    bounced = only(reading)
+    assert (bounced.recipient, bounced.message_id) == (None, "answer@desk.example")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Not yet delivered after 24 hours to:\n\n  ann@c.example\n\nIf it remains undelivered we will give up.",
+        "Delivery to <ann@c.example> has been postponed, as the mailbox is full.",
+        "Die Nachricht konnte noch nicht zugestellt werden:\n<ann@c.example>: 451 4.4.1 keine Antwort",
+        "Votre message n'a pas encore été remis à :\n<ann@c.example>: 451 4.4.1",
+        "El mensaje aún no se ha entregado a:\n<ann@c.example>: 451 4.4.1",
+        "Il messaggio non è ancora stato consegnato:\n<ann@c.example>: 451 4.4.1",
+        "Het bericht is nog niet afgeleverd:\n<ann@c.example>: 451 4.4.1",
+        "Сообщение ещё не доставлено:\n<ann@c.example>: 451 4.4.1",
+    ],
+)
+def test_what_is_still_being_tried_is_transient_in_any_language_and_before_it_is_given_up(text: str):
+    bounced = only(read(text, **DAEMON))
+    assert (bounced.recipient, bounced.permanent, bounced.status[0]) == ("ann@c.example", False, "4")
+
+
+@pytest.mark.parametrize("said", ["I give up.", "We are giving up on it.", "I've given up."])
+def test_what_was_given_up_is_permanent_though_it_was_late(said: str):
+    text = f"Your mail has been delayed. {said}\n\n<ann@c.example>:\nno answer"
+    assert only(read(text, **DAEMON)).permanent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Niedostarczona wiadomość:\n<ann@c.example>: brak skrzynki",
+        "Zprávu nebylo možné doručit, nedoručitelná adresa:\n<ann@c.example>",
+        "Meddelandet kunde inte levereras till:\n<ann@c.example>",
+        "İleti teslim edilemedi:\n<ann@c.example>",
+        "메시지를 배달할 수 없습니다:\n<ann@c.example>",
+        "Votre message n'a pas pu etre delivre a\nann@c.example",
+    ],
+)
+def test_a_failure_is_told_in_other_languages(text: str):
+    bounced = only(read(text, **DAEMON))
+    assert (bounced.recipient, bounced.permanent) == ("ann@c.example", True)
+
+
+def test_a_mailer_daemon_that_returns_a_mail_needs_no_words_that_we_know():
+    returned = f"Content-Type: message/rfc822\n\n{RETURNED}"
+    bounced = only(mixed("Content-Type: text/plain; charset=utf-8\n\nNo go\n\n<ann@c.example>:\n", returned, **DAEMON))
+    assert (bounced.recipient, bounced.message_id) == ("ann@c.example", "answer@desk.example")
+
+
+def test_a_postmaster_who_attaches_a_mail_is_a_customer():
+    reading = mixed("\nPlease see below.", f"Content-Type: message/rfc822\n\n{RETURNED}", From="postmaster@c.example")
+    assert [event.type for event in reading.events] == ["contact.opened"]
+
+
+def test_a_receipt_in_words_is_no_bounce():
+    words = "\n ----- The following addresses had successful delivery notifications -----\n<ann@c.example> (relayed)"
+    reading = mixed(words, f"Content-Type: message/rfc822\n\n{RETURNED}", Return_Path="<>", **DAEMON)
+    assert [(event.type, event.data.automated) for event in reading.events] == [("message.received", True)]
+
+
+def receipt(words: str, fields: str, **headers: str) -> Reading:
+    body = f"--b\n\n{words}\n--b\nContent-Type: message/disposition-notification\n\n{fields}\n--b--"
+    kind = "multipart/report; report-type=disposition-notification; boundary=b"
+    return read(body, Return_Path="<>", Content_Type=kind, **headers)
+
+
+def test_a_mail_system_refuses_in_the_form_of_a_receipt():
+    fields = (
+        "Final-Recipient: rfc822; ann@c.example\nOriginal-Message-ID: <answer@desk.example>\nDisposition: x; deleted"
+    )
+    words = "Your message to <ann@c.example> was automatically rejected:\nQuota exceeded"
+    bounced = only(receipt(words, fields, From="Mail Delivery Subsystem <admin@c.example>"))
+    assert (bounced.recipient, bounced.message_id) == ("ann@c.example", "answer@desk.example")
+
+
+@pytest.mark.parametrize("disposition", ["displayed", "deleted", "deleted/error"])
+def test_a_receipt_by_the_recipient_is_no_bounce_whatever_he_did(disposition: str):
+    fields = f"Final-Recipient: rfc822;ann@c.example\nDisposition: automatic-action/MDN-sent; {disposition}"
+    reading = receipt("It could not be delivered to eyes: an error occurred.", fields, From="postmaster@c.example")
+    assert [(event.type, event.data.automated) for event in reading.events] == [("message.received", True)]
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "MDaemon@relay.example",
+        '"Jet System" <>',
+        "<Postmaster\\@relay.example@c.example>",
+        '<"System Administrator"@relay.example>',
+        "E500_SMTP_Mail_Service@relay.example",
+        "Antivirus_for_SMTP_Gateways@relay.example",
+    ],
+)
+def test_a_mail_system_is_known_by_its_address(sender: str):
+    assert only(read("Could not be delivered:\n\n<ann@c.example>: box full", From=sender)).recipient == "ann@c.example"
+
+
+def test_an_automatic_reply_that_speaks_of_delivery_is_no_bounce():
+    text = "Your mail could not be delivered to me; write to bob@c.example."
+    reading = read(text, From="ann@c.example", Return_Path="<>", Subject="Re: Help")
+    assert [(event.type, event.data.automated) for event in reading.events] == [("message.received", True)]
+
+
+def test_patterns_that_fail_say_nothing(caplog: pytest.LogCaptureFixture):
+    assert read("Undeliverable.", Subject="Undeliverable").refusals
+    assert not caplog.records
