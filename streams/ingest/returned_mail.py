@@ -115,13 +115,14 @@ def _opened(part: Message) -> Message | None:
     """The returned mail in its part. Where no blank line ends the headers of the part, those of the
     returned mail stand among them."""
     inside = next(iter(children(part)), None)
-    packed = unpacked(part)
+    among = "Received" in part or "Message-ID" in part
+    packed = None if among else unpacked(part)
     if packed:
         return _quoted(packed.decode("utf-8", "replace"))
     found = _better(inside) if inside is not None else None
     if found is not None and "Message-ID" in found:
         return found
-    if "Received" in part or "Message-ID" in part:
+    if among:
         return part
     return found if found is not None else _quoted(text_of(part))
 

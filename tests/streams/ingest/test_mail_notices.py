@@ -13,6 +13,7 @@ from streams.ingest.mail import Ours, Reading, read_mail
 OURS = Ours(domains=frozenset({"desk.example"}))
 DAEMON = {"From": "MAILER-DAEMON@relay.example"}
 RETURNED = "Received: from a by b; Tue, 10 Nov 2026 10:00:00 +0000\nMessage-ID: <answer@desk.example>\n\nHello\n"
+UNREADABLE = RETURNED.replace("Hello", base64.b64encode(b"Hello, all of you").decode())
 PACKED = base64.b64encode(RETURNED.encode()).decode()
 DELIVERY = "report-type=delivery-status"
 
@@ -49,10 +50,11 @@ FAILED = "Reporting-MTA: dns; relay.example\n\nFinal-Recipient: rfc822; ann@c.ex
     "returned",
     [
         f"Content-Type: message/rfc822\n{RETURNED}",
+        f"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n{UNREADABLE}",
         f"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n{PACKED}",
         f"Content-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n\n{RETURNED}",
     ],
-    ids=["no blank line before it", "in base64", "as it should be"],
+    ids=["no blank line before it", "nor in front of base64", "in base64", "as it should be"],
 )
 def test_the_returned_mail_is_found_in_its_part(returned: str):
     bounced = only(mixed("\nIt failed.", f"{STATUS}\n{FAILED}", returned, kind="report", **DAEMON))
