@@ -22,11 +22,20 @@ PARSED_BYTES_MAX = 1 << 19
 """Longer mails are read up to here: headers, notice and report of a bounce come first."""
 PARTS_MAX = 50
 """Deeper or longer structures are read up to here, as the parser's work is depth times lines."""
+STRAY_LINES_MAX = 3
 HEADER_CHARACTERS_MAX = 20_000
 TEXT_CHARACTERS_MAX = 64_000
 LINE_CHARACTERS_MAX = 2_000
 
 _HOLDER = re.compile(rb"^content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
+_HEADERS_END = re.compile(rb"\n\r?\n")
+_BLANK = re.compile(rb"[ \t]+:")
+_PARSED = re.compile(rb"From |[!-9;-~]+:|[ \t\r\n]")
+_KNOWN = re.compile(
+    rb"(?:from|to|cc|date|subject|message-id|received|return-path|sender|reply-to|in-reply-to|references"
+    rb"|auto-submitted|precedence|content-type|mime-version)[ \t]*:",
+    re.IGNORECASE,
+)
 _MESSAGE_ID = re.compile(r"<([^<>\s]{1,900})>")
 _ADDRESS = re.compile(r"[^\s<>()\[\]\",:;@\\]{1,128}@[^\s<>()\[\]\",:;@\\]{1,255}")
 _TAG_NAME = re.compile(r"/?[a-zA-Z0-9]{1,10}")
@@ -41,7 +50,7 @@ class Unreadable(Exception):  # noqa: N818 - a mail is unreadable; it is never r
 def parse(raw: bytes) -> Message:
     """The mail in `raw`, up to `PARSED_BYTES_MAX` bytes and `PARTS_MAX` parts that hold others. Raises
     `Unreadable`."""
-    data = _normal_lines(raw[:PARSED_BYTES_MAX])
+    data = _without_strays(_normal_lines(raw[:PARSED_BYTES_MAX]))
     beyond = next(islice(_HOLDER.finditer(data), PARTS_MAX, None), None)
     try:
         message = email.message_from_bytes(data[: beyond.start()] if beyond else data)
@@ -57,6 +66,22 @@ def _normal_lines(data: bytes) -> bytes:
     if b"\n" not in data:
         return data.replace(b"\r", b"\n")
     return data
+
+
+def _without_strays(data: bytes) -> bytes:
+    """`data` without the few lines among its headers that are none, such as `>From `: the parser takes all
+    behind the first for the body. A blank before a colon goes too (RFC 5322, 4.5)."""
+    end = _HEADERS_END.search(data)
+    head = data[: end.start() + 1] if end else data
+    lines = head.splitlines(keepends=True)
+    strays = [index for index, line in enumerate(lines) if not _PARSED.match(line)]
+    if not 0 < len(strays) <= STRAY_LINES_MAX:
+        return data
+    last = max((index for index, line in enumerate(lines) if _KNOWN.match(line)), default=-1)
+    for index in strays:
+        if index <= last:
+            lines[index] = _BLANK.sub(b":", lines[index], count=1) if _KNOWN.match(lines[index]) else b""
+    return b"".join(lines) + data[len(head) :]
 
 
 def digest(raw: bytes) -> str:

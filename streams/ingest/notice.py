@@ -122,7 +122,7 @@ _GIVEN_UP = any_of(
     r"no further (?:delivery )?attempts",
     r"will be deleted",
 )
-_ARRIVAL = any_of(r"success", r"\b(?:was|were|has been|have been) (?:delivered|relayed|displayed|read)\b")
+_ARRIVAL = any_of(r"(?<!un)success", r"\b(?:was|were|has been|have been) (?:delivered|relayed|displayed|read)\b")
 _REJECTION = any_of(r"\b(?:rejected|refused)\b")
 _TRANSIENT_REASON = any_of(r"retry timeout exceeded")
 

@@ -94,6 +94,25 @@ def test_a_byte_order_mark_nul_and_lone_carriage_returns_do_not_hide_a_mail():
     assert read((HEAD + b"Subject: Hi\n\nWords\n").replace(b"\n", b"\r\n")).events == want
 
 
+@pytest.mark.parametrize("stray", [b">From ann Tue Nov 10 10:02:00 2026", b"no header", b"X-T\xffst: x"])
+def test_a_line_among_the_headers_that_is_none_does_not_hide_those_behind_it(stray: bytes):
+    want = read(HEAD + b"Subject: Hi\n\nWords\n").events
+    assert read(stray + b"\n" + HEAD + b"Subject: Hi\n\nWords\n").events == want
+    assert read(HEAD.replace(b"\nDate", b"\n" + stray + b"\nDate") + b"Subject: Hi\n\nWords\n").events == want
+
+
+def test_a_blank_may_stand_before_a_colon():
+    assert (
+        read(HEAD.replace(b"Date:", b"Date :") + b"Subject\t : Hi\n\nWords\n").events
+        == read(HEAD + b"Subject: Hi\n\n").events
+    )
+
+
+def test_words_without_an_empty_line_before_them_stay_words():
+    (event,) = read(HEAD + b"Subject: Hi\nOne\nTwo\nThree\nFour\nSubject: no\n").events
+    assert event.data.summary == "Hi"
+
+
 @pytest.mark.parametrize(
     ("subject", "summary"),
     [
