@@ -47,7 +47,7 @@ _DAEMON_ADDRESS = any_of(
     r"<\s*>$",
 )
 _ANSWER = re.compile(r"^\s*(?:re|aw|sv|antw)\s*:", re.IGNORECASE)
-_MAILER_DAEMON = re.compile(r"^<?mail(?:er)?[._-]?daemon", re.IGNORECASE)
+_MAILER_DAEMON = any_of(r"^<?mail(?:er)?[._-]?daemon", r"<\s*>$")
 _ONLY_SYSTEMS = ("X-Failed-Recipients", "X-MLServer")
 _COMPLAINT = re.compile(r"^complaint about message from \S+$", re.IGNORECASE)
 _SUBJECT = any_of(
@@ -236,23 +236,37 @@ def _class_of(*said: str) -> str:
 
 
 def _by_notice(message: Message) -> Bounce | None:
-    """A bounce by its words. A customer may well write that something was not delivered: the mail must be
-    a notification, and one that only has the null return path, as automatic replies have too, must
-    name its recipients itself."""
+    """A bounce by its words. A customer may well write that something was not delivered, a postmaster too:
+    the mail must be a notification, and one that has only the null return path, as automatic replies have
+    too, or only such an address, must name its recipients itself and be no answer."""
     text, tail = notice_of(message)
     subject = decoded(header(message, "Subject"))
     if not _tells_failure(message, text, subject) or says_automatic_reply(message):
         return None
     returned = returned_in(message, text, tail, None)
     delayed = notice.tells_delay(f"{subject}\n{text}")
-    surely = is_daemon(message) or bool(_SUBJECT.search(subject))
-    found = _complaints(message, text, returned, guess=surely)
+    surely = _is_surely_daemons(message, text) or bool(_SUBJECT.search(subject))
+    found = _complaints(message, text, returned, guess=surely or is_daemon(message))
     if not surely and (not found or _ANSWER.search(subject)):
         return None
     failures = _once(_told(one, delayed=delayed) for one in found)
     if not failures and returned.message_id:
         failures = [replace(_told(notice.Complaint(recipient="", words=text), delayed=delayed), recipient=None)]
     return Bounce(failures=tuple(failures), not_failures=(), returned=returned, dates=())
+
+
+def _is_surely_daemons(message: Message, text: str) -> bool:
+    """Whether no person can have written it: from a mailer daemon, or from a mail system with the null
+    return path, a code or the mail that it returns. Else a postmaster may have."""
+    if not is_daemon(message):
+        return False
+    coded = notice.status_of(text) or notice.reply_of(text)
+    return bool(coded) or has_null_path(message) or _is_mailer_daemon(message) or _returns_a_mail(message)
+
+
+def _is_mailer_daemon(message: Message) -> bool:
+    sender = header(message, "From")
+    return not sender or bool(_MAILER_DAEMON.search(parseaddr(sender)[1] or sender))
 
 
 def _tells_failure(message: Message, text: str, subject: str) -> bool:
@@ -269,9 +283,12 @@ def _tells_failure(message: Message, text: str, subject: str) -> bool:
 def _returns_silently(message: Message, text: str) -> bool:
     """Whether a mailer daemon returns a mail in a language that the tables do not know, or without a word,
     and does not tell of success."""
-    spelled = parseaddr(header(message, "From"))[1]
-    if not _MAILER_DAEMON.search(spelled) or notice.tells_arrival(text):
+    if not _is_mailer_daemon(message) or notice.tells_arrival(text):
         return False
+    return _returns_a_mail(message)
+
+
+def _returns_a_mail(message: Message) -> bool:
     return any(is_returned(part) for part in parts(message) if part is not message)
 
 

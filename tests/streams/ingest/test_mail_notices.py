@@ -155,6 +155,15 @@ def test_a_postmaster_who_attaches_a_mail_is_a_customer():
     assert [event.type for event in reading.events] == ["contact.opened"]
 
 
+@pytest.mark.parametrize("subject", ["Re: Help", "My parcel"])
+def test_a_postmaster_who_writes_of_a_delivery_is_a_customer(subject: str):
+    thread = {"In-Reply-To": "<answer@desk.example>"} if subject.startswith("Re") else {}
+    text = "The parcel could not be delivered to our address.\n\nAnn\n> Please write to bob@c.example"
+    (event,) = read(text, From="Ann <postmaster@c.example>", Subject=subject, **thread).events
+    assert event.type == ("message.received" if thread else "contact.opened")
+    assert not getattr(event.data, "automated", False)
+
+
 def test_a_receipt_in_words_is_no_bounce():
     words = "\n ----- The following addresses had successful delivery notifications -----\n<ann@c.example> (relayed)"
     reading = mixed(words, f"Content-Type: message/rfc822\n\n{RETURNED}", Return_Path="<>", **DAEMON)
