@@ -18,7 +18,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from email.message import Message
-from email.utils import parseaddr
 
 from flufl.bounce import all_failures
 
@@ -27,6 +26,7 @@ from streams.ingest.autoreply import has_null_path, says_automatic_reply
 from streams.ingest.delivery_report import Fate
 from streams.ingest.json_notice import JsonNotice, json_notice_in
 from streams.ingest.letter import addresses, children, decoded, header, normal, parts
+from streams.ingest.mail_system import is_daemon, is_mailer_daemon, is_notification
 from streams.ingest.notice import any_of
 from streams.ingest.returned_mail import Returned, is_returned, notice_of, returned_in, texts
 
@@ -34,21 +34,7 @@ REASON_CHARACTERS_MAX = 300
 
 _ARRIVED = frozenset({"delivered", "delivery", "deliverable", "relayed", "expanded"})
 _DELAYED = frozenset({"delayed", "delay", "transient"})
-_DAEMON_NAME = any_of(
-    r"^(?:internet )?mail(?:er)?[ .-]?(?:deliver|daemon|administrator|system)",
-    r"^(?:system administrator|microsoft outlook|post_?master)$",
-)
-_DAEMON_ADDRESS = any_of(
-    r"^<?mail(?:er)?[._-]?(?:daemon|deliver|administrator)",
-    r"^<?post_?master(?:\\?@|>|$)",
-    r"^<?mdaemon@",
-    r"^<?\"?system[ ._-]administrator\"?@",
-    r"^<?[\w.-]{0,40}smtp[\w.-]{0,20}(?:service|gateway)s?@",
-    r"<\s*>$",
-)
 _ANSWER = re.compile(r"^\s*(?:re|aw|sv|antw)\s*:", re.IGNORECASE)
-_MAILER_DAEMON = any_of(r"^<?mail(?:er)?[._-]?daemon", r"<\s*>$")
-_ONLY_SYSTEMS = ("X-Failed-Recipients", "X-MLServer")
 _COMPLAINT = re.compile(r"^complaint about message from \S+$", re.IGNORECASE)
 _SUBJECT = any_of(
     r"undeliver",
@@ -117,25 +103,6 @@ def is_receipt(message: Message) -> bool:
     if str(message.get_param("report-type", "")).lower() != "disposition-notification":
         return False
     return not (is_daemon(message) and notice.tells_rejection(notice_of(message)[0]))
-
-
-def is_daemon(message: Message) -> bool:
-    """Whether a mail system wrote it: by the name or address of its sender (RFC 5321, 4.5.1), a return
-    path of such an address, or a header that only mail systems write."""
-    sender = header(message, "From")
-    name, bare = parseaddr(sender)
-    names = [decoded(text) for text in (name, sender.rpartition("(")[2]) if text]
-    if not sender or any(_DAEMON_NAME.search(text) for text in names):
-        return True
-    if any(name in message for name in _ONLY_SYSTEMS):
-        return True
-    path = header(message, "Return-Path")
-    return any(map(_DAEMON_ADDRESS.search, (bare or sender, path if path != "<>" else "")))
-
-
-def is_notification(message: Message) -> bool:
-    """Whether nobody is to answer it: from a mail system, or with the null return path."""
-    return is_daemon(message) or has_null_path(message)
 
 
 def _by_json(json: JsonNotice) -> Bounce:
@@ -261,12 +228,7 @@ def _is_surely_daemons(message: Message, text: str) -> bool:
     if not is_daemon(message):
         return False
     coded = notice.status_of(text) or notice.reply_of(text)
-    return bool(coded) or has_null_path(message) or _is_mailer_daemon(message) or _returns_a_mail(message)
-
-
-def _is_mailer_daemon(message: Message) -> bool:
-    sender = header(message, "From")
-    return not sender or bool(_MAILER_DAEMON.search(parseaddr(sender)[1] or sender))
+    return bool(coded) or has_null_path(message) or is_mailer_daemon(message) or _returns_a_mail(message)
 
 
 def _tells_failure(message: Message, text: str, subject: str) -> bool:
@@ -283,7 +245,7 @@ def _tells_failure(message: Message, text: str, subject: str) -> bool:
 def _returns_silently(message: Message, text: str) -> bool:
     """Whether a mailer daemon returns a mail in a language that the tables do not know, or without a word,
     and does not tell of success."""
-    if not _is_mailer_daemon(message) or notice.tells_arrival(text):
+    if not is_mailer_daemon(message) or notice.tells_arrival(text):
         return False
     return _returns_a_mail(message)
 
