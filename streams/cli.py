@@ -1,7 +1,7 @@
 """The console script `heardback`: arguments in, exit status out. What commands do stands elsewhere.
 
 Exit status 0 done, 1 the work failed, 2 the input or configuration is wrong (CONTRACT.md section 1). This
-is the only module that knows both `streams` and `alerting`.
+and the commands are all that knows both `streams` and `alerting`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from typing import Annotated
 import typer
 
 from schemas.configuration import Configuration
-from schemas.customers import Customer
 from streams import settings
-from streams.commands import alerts, dead_letters
+from streams.commands import alerts, dead_letters, serving
 from streams.commands.arguments import (
     DATA,
     FAILED,
     Broker,
     DataFolder,
-    KafkaBroker,
+    Port,
     an_instant,
     broker_url,
     failed,
@@ -35,6 +34,7 @@ from streams.commands.arguments import (
     unread_output,
     wrong,
 )
+from streams.commands.given import ConfigFile, configuration, customers_of, faults_but_secrets
 
 app = typer.Typer(
     name="heardback",
@@ -45,10 +45,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigFile = Annotated[
-    Path, typer.Option("--config", envvar="HEARDBACK_CONFIG", help="The configuration file, heardback.yaml.")
-]
-
 
 def main() -> None:
     """Run the command that was asked for. An output that cannot be written is said like everything else that fails."""
@@ -57,44 +53,6 @@ def main() -> None:
     except OSError as broken:
         unread_output()
         raise SystemExit(said_failed(f"{broken.filename or 'standard output'}: {broken.strerror or broken}")) from None
-
-
-def configuration(path: Path, faults_of: settings.FaultsOf = settings.no_further_faults) -> Configuration:
-    """The configuration in `path`, or every fault on standard error and status 2."""
-    try:
-        return settings.load(path, os.environ, faults_of)
-    except settings.ConfigurationError as invalid:
-        wrong(*invalid.faults)
-
-
-def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
-    """What is wrong with the receivers, each by itself, and routes that can reach nobody."""
-    from alerting import receivers, secret
-    from streams.commands.checking import faults_of_routes
-
-    for index, receiver in enumerate(loaded.alerts.receivers):
-        for fault in receivers.faults(receiver, loaded.alerts.outbound_hosts):
-            yield ("alerts", "receivers", index), fault
-    yield from faults_of_routes(loaded)
-    if (webhook := loaded.alerts.pagerduty_webhook) is not None:
-        try:
-            secret.given(webhook.secret, webhook.secret_file)
-        except ValueError as fault:
-            yield ("alerts", "pagerduty_webhook"), str(fault)
-
-
-def faults_but_secrets(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
-    """The same where the secrets need not be at hand; says which receivers were not looked at for that."""
-    for location, fault in faults_of_receivers(loaded):
-        file = None
-        if location[1] == "receivers":
-            file = loaded.alerts.receivers[int(location[-1])].secret_file
-        elif location[1] == "pagerduty_webhook" and loaded.alerts.pagerduty_webhook is not None:
-            file = loaded.alerts.pagerduty_webhook.secret_file
-        if file is not None and not Path(file).exists():
-            typer.echo(f"heardback: not checked, as its secret is not here: {fault}", err=True)
-        else:
-            yield location, fault
 
 
 @app.command(epilog="Example: heardback check --config heardback.yaml --alert tier=gold,channel=form,kind=breach")
@@ -115,7 +73,7 @@ def check(
     """Validate the configuration: all faults at once, with line numbers."""
     from streams.commands import checking
 
-    known = None if customers is None else _customers_of(customers)
+    known = None if customers is None else customers_of(customers)
 
     def faults_of(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
         yield from faults_but_secrets(loaded)
@@ -241,125 +199,10 @@ def audit(
         raise typer.Exit(FAILED)
 
 
-Host = Annotated[str, typer.Option(envvar="HEARDBACK_HOST", help="Where HTTP listens; beyond loopback with a token.")]
-Port = Annotated[int, typer.Option(envvar="HEARDBACK_PORT", min=0, max=65_535, help="HTTP port; 0 is any free one.")]
-Token = Annotated[
-    Path | None, typer.Option("--token-file", envvar="HEARDBACK_TOKEN_FILE", help="File with the token HTTP asks for.")
-]
-CustomersFile = Annotated[
-    str | None, typer.Option("--customers", help="Customers to publish at the start: YAML, JSON, JSON Lines or CSV.")
-]
-
-
-@app.command(epilog="Example: heardback run --config heardback.yaml --data /var/lib/heardback")
-def run(
-    broker: Broker = None,
-    config: ConfigFile = Path("heardback.yaml"),
-    data: DataFolder = DATA,
-    customers: CustomersFile = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8080,
-    token_file: Token = None,
-) -> None:
-    """Run everything in one process: gateway, stream processors, alert delivery, metrics."""
-    _start(broker, config, data, customers, host, port, token_file, None)
-
-
-@app.command(epilog="Example: heardback worker streams --broker kafka://kafka:9092 --config heardback.yaml")
-def worker(
-    role: Annotated[str, typer.Argument(help="streams, alerting, gateway, facts or audit.")],
-    broker: KafkaBroker = None,
-    config: ConfigFile = Path("heardback.yaml"),
-    customers: CustomersFile = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8080,
-    token_file: Token = None,
-) -> None:
-    """Run one role, for scaling out on kafka://; start as many as there are partitions, but one of facts."""
-    from streams.commands.auditing import AUDIT
-    from streams.commands.running import ROLES
-
-    if role not in (*ROLES, AUDIT):
-        wrong(f"found role {role!r}, wanted one of {', '.join((*ROLES, AUDIT))}")
-    if broker is None or not broker.startswith("kafka://"):
-        wrong("a worker needs --broker kafka://host:9092; sqlite:// is for one process: heardback run")
-    _start(broker, config, Path(), customers, host, port, token_file, role)
-
-
-def _start(
-    broker: str | None,
-    config: Path,
-    data: Path,
-    customers: str | None,
-    host: str,
-    port: int,
-    token_file: Path | None,
-    role: str | None,
-) -> None:
-    import asyncio
-
-    from streams import logs
-    from streams.commands import reporting, running, stopping
-    from streams.commands.auditing import AUDIT, Auditor, arguments, telling
-    from streams.facts import FactsError
-    from streams.gateway import UnsafeListen
-    from streams.track.agent import RefusedInARowError
-    from streams.transport import TransportError
-
-    loaded = configuration(config, faults_of_receivers)
-    known = _customers_of(customers)
-    token = _token_of(token_file)
-    logs.configure()
-    try:
-        if broker is None:
-            data.mkdir(parents=True, exist_ok=True)
-        place = running.Place(
-            broker_url=broker_url(broker, data),
-            host=host,
-            port=port,
-            token=token,
-            transport=settings.transport_of(loaded),
-            facts_url=reporting.store_url(loaded.facts, None if role else reporting.data_of(broker, data)),
-        )
-        if role == running.FACTS and place.facts_url is None:
-            wrong("a worker of facts needs facts.url in the configuration, such as postgresql://HOST/DATABASE")
-        system = running.System(place, loaded, roles=running.ROLES if role is None else (role,))
-    except (UnsafeListen, TransportError, FactsError, ValueError) as unusable:
-        wrong(unusable)
-    except OSError as broken:
-        failed(in_words(broken))
-    try:
-        every = loaded.audit.every.seconds if role in (None, AUDIT) else 0
-        told = telling(system.client, place.transport.topic_prefix, place.transport.partitions, system.now)
-        auditor = Auditor(arguments(broker, data, config), every, system.registry, told) if every else None
-        asyncio.run(stopping.run_until_stopped(system, known, auditor.run if auditor else None))
-    except (TransportError, RefusedInARowError, FactsError, OSError) as broken:
-        failed(in_words(broken))
-
-
-def _token_of(path: Path | None) -> str | None:
-    """The token in the environment, else in the file; a file that cannot be read leaves with status 2."""
-    token = os.environ.get("HEARDBACK_TOKEN")
-    if token is not None or path is None:
-        return token
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as unreadable:
-        wrong(f"token file {path}: {getattr(unreadable, 'strerror', None) or 'is not UTF-8'}")
-
-
-def _customers_of(name: str | None) -> list[Customer]:
-    from streams.files import customers_in
-
-    if name is None:
-        return []
-    try:
-        known, refused = customers_in(name)
-    except OSError as unreadable:
-        wrong(f"{name}: {unreadable.strerror}")
-    if refused:
-        wrong(*(f"{line.where}: {refusal.reason}: {refusal.detail}" for line, refusal in refused))
-    return known
+app.command(epilog="Example: heardback run --config heardback.yaml --data /var/lib/heardback")(serving.run)
+app.command(epilog="Example: heardback worker streams --broker kafka://kafka:9092 --config heardback.yaml")(
+    serving.worker
+)
 
 
 @app.command(epilog="Example: heardback report --week 2026-W46 --from week --config heardback.yaml --out w46.html")

@@ -26,6 +26,7 @@ Broker = Annotated[
     typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092 or sqlite:///path; default: sqlite under --data."),
 ]
 KafkaBroker = Annotated[str | None, typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092[,host:9092].")]
+Port = Annotated[int, typer.Option(envvar="HEARDBACK_PORT", min=0, max=65_535, help="HTTP port; 0 is any free one.")]
 DataFolder = Annotated[
     Path, typer.Option(envvar="HEARDBACK_DATA", help="Where the embedded broker keeps its log, and facts are kept.")
 ]

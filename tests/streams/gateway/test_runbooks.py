@@ -11,7 +11,7 @@ import pytest
 
 from schemas.alerts import Kind
 from schemas.configuration import DEFAULT_URL, AlertsSpec
-from streams.cli import run
+from streams.commands.serving import run
 from streams.gateway import Listen, Server, create_http
 from tests.streams.gateway.conftest import Pipeline
 
