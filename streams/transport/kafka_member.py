@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT_MS: Final = 1000
 ASK_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.1
 NEVER_MS: Final = 24 * 3600 * 1000
 """aiokafka leaves a group that does not poll for so long; our liveness is progress, watched elsewhere."""
 
@@ -130,8 +131,8 @@ class KafkaMember:
         return True
 
     async def confirm(self) -> bool:
-        """Trusts a heartbeat answered within half a session, else sends one. Raises `BrokerUnreachable`
-        when nobody answers."""
+        """Trusts a heartbeat answered within half a session, else sends one, again and again for as long as a request
+        may take. Raises `BrokerUnreachable` when nobody answers."""
         coordinator = self._joined()._coordinator
         if self._generation < 0 or coordinator.generation != self._generation:
             return False
@@ -140,7 +141,10 @@ class KafkaMember:
         answered = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._log.settings.request_timeout_seconds):
-                answered = await coordinator._do_heartbeat()
+                while not (answered := await coordinator._do_heartbeat()):
+                    if coordinator.generation != self._generation:
+                        return False
+                    await asyncio.sleep(AGAIN_SECONDS)  # a broker that is back answers before its coordinator is found
         if coordinator.generation != self._generation:
             return False
         if not answered:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -24,6 +25,7 @@ from streams.transport import (
     create_app,
 )
 from streams.transport.kafka import KafkaLog
+from streams.transport.kafka_member import KafkaMember
 from tests.servers.kafka import Kafka
 from tests.streams.transport.conftest import SETTINGS, TOPICS, eventually
 
@@ -143,6 +145,22 @@ async def test_a_worker_outlives_a_restart_of_the_broker_while_idle(own_kafka: K
     await eventually(lambda: seen == [b"after"], seconds=90)
     await runtime.stop()
     await runtime.wait_closed()
+
+
+async def test_a_coordinator_that_has_to_be_found_again_may_take_as_long_as_a_request(own_kafka: Kafka) -> None:
+    runtime = runtime_on(own_kafka, "finding", [])
+    await runtime.start()
+    await runtime.wait_ready()
+    member = cast(KafkaMember, runtime._group.member)
+    coordinator, unanswered = member._joined()._coordinator, [False] * 5
+    heartbeat = coordinator._do_heartbeat
+
+    async def lost() -> bool:
+        return unanswered.pop() if unanswered else await heartbeat()
+
+    coordinator._do_heartbeat, member._heard_at = lost, 0.0
+    assert await member.confirm()
+    await runtime.stop()
 
 
 async def test_a_group_that_will_never_have_a_worker_is_an_error_and_no_silence(own_kafka: Kafka) -> None:
