@@ -121,17 +121,31 @@ def customers_of(facts_of: Mapping[str, Sequence[Fact]], directory: Directory) -
     """The customer of each contact; one that names none has that of what was merged into it, else, so
     that nobody is dropped, the contact stands for its customer (C19)."""
     known = {contact_id: customer_of(own, directory) for contact_id, own in facts_of.items()}
+    named = named_by_merges(facts_of, known)
+    return {contact_id: customer or f"contact:{contact_id}" for contact_id, customer in named.items()}
+
+
+def named_by_merges(facts_of: Mapping[str, Sequence[Fact]], known: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The customer of each contact, also of those that name none and got one by what was merged into them."""
+    named = dict(known)
     merges = [(item, source) for source, own in facts_of.items() for item in own if item.type == MERGED]
-    merges = sorted((m for m in merges if known.get(m[0].data["into"], "") is None), key=lambda m: (ORDER(m[0]), m[1]))
+    merges = sorted((m for m in merges if named.get(m[0].data["into"], "") is None), key=lambda m: (ORDER(m[0]), m[1]))
     found = True
     while found:  # again for chains: what one merge brings may have come by another
         found = False
         for merge, source in merges:
             target = merge.data["into"]
-            brought = merge.data.get("into_customer_id") or known[source]
-            if known[target] is None and brought is not None:
-                known[target], found = brought, True
-    return {contact_id: customer or f"contact:{contact_id}" for contact_id, customer in known.items()}
+            brought = merge.data.get("into_customer_id") or named[source]
+            if named[target] is None and brought is not None:
+                named[target], found = brought, True
+    return named
+
+
+def known_by_merges(contacts: Mapping[str, Contact]) -> dict[str, str]:
+    """The customers of contacts of which nothing is known but what was merged into them."""
+    known = {name: contact for name, contact in contacts.items() if contact.facts or contact.carried}
+    merges = _Merges(known)
+    return {target: _empty(target, merges, known).customer_id for target in merges.targets_without_facts()}
 
 
 def identity_in(item: Fact) -> str | None:

@@ -17,11 +17,12 @@ from streams.engine.clocks import Assessment, Clock, forgotten_clock
 from streams.engine.outcome import Content, Published, clock_digest, numbered, outcome_content, superseded
 from streams.engine.reading import assess, reading_of
 from streams.engine.rehearsal import url_of
-from streams.engine.timeline import Contact, Timeline, alone, ties, timelines
+from streams.engine.timeline import MERGED, Contact, Timeline, alone, ties, timelines
 from streams.track.desk import Desk, living
 from streams.track.forgetting import LOOK_AGAIN_US, Judged, forget_or_wait, over
 from streams.track.journeying import decide_journeys
-from streams.track.moving import carry_over, move, new_customer
+from streams.track.moving import carry_over, contacts_known, merged_customers, move, new_customer
+from streams.track.seats import announce
 from streams.track.state import ContactState, decode_contact, encode_under, header_of, postponed
 from streams.track.work import Work
 from streams.transport import Pace, Record
@@ -35,11 +36,10 @@ async def decide(desk: Desk, work: Work, pace: Pace) -> None:
     _touch_unkept(desk, work)
     for name in list(work.touched):
         _settle_home(work.states[name], desk, work)
-    touched: dict[str, set[str]] = defaultdict(set)
-    for name in work.touched:
-        if work.states[name].moved_to is None:
-            touched[work.states[name].home].add(name)
-    for home, names in touched.items():
+    for home, names in _touched_by_home(work).items():
+        if _is_tied(home, names, desk, work):
+            _settle_merged(home, names, desk, work)
+    for home, names in _touched_by_home(work).items():
         _decide_contacts(home, names, desk, work)
         await pace()
     by_home: dict[str, set[str]] = defaultdict(set)
@@ -48,6 +48,14 @@ async def decide(desk: Desk, work: Work, pace: Pace) -> None:
     for customer in sorted(work.journeying):
         decide_journeys(customer, by_home.get(customer, set()), desk, work)
         await pace()
+
+
+def _touched_by_home(work: Work) -> dict[str, set[str]]:
+    touched: dict[str, set[str]] = defaultdict(set)
+    for name in work.touched:
+        if work.states[name].moved_to is None:
+            touched[work.states[name].home].add(name)
+    return touched
 
 
 def _touch_unkept(desk: Desk, work: Work) -> None:
@@ -62,8 +70,21 @@ def _touch_unkept(desk: Desk, work: Work) -> None:
 def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
     """A contact whose customer turned out to be another one is that one's now (C19), here or elsewhere."""
     customer = work.giving_way.get(state.name) or new_customer(state, desk)
-    if customer is None:
-        return
+    if customer is not None:
+        _go_home(state, customer, desk, work)
+
+
+def _settle_merged(home: str, touched: set[str], desk: Desk, work: Work) -> None:
+    """A contact that names nobody is the customer's whose contact was merged into it first (C19)."""
+    together = desk.living(touched.union(desk.homes[work.partition].names_of(home)), home, work)
+    for name, customer in merged_customers(together, desk).items():
+        work.touched.setdefault(name, [])
+        _go_home(together[name], customer, desk, work)
+
+
+def _go_home(state: ContactState, customer: str, desk: Desk, work: Work) -> None:
+    """A contact is another customer's, here or elsewhere, and what was merged into it must follow."""
+    _touch_tied(state.home, desk, work)
     work.journeying |= {state.home, customer}
     _count_unkept(state, desk, work)
     if desk.partition_of(customer) == work.partition:
@@ -72,6 +93,14 @@ def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
         return
     _publish_gone(set(state.published), state, desk, work)  # void, superseded, before the new home speaks
     move(state, customer, desk, work)
+
+
+def _touch_tied(home: str, desk: Desk, work: Work) -> None:
+    index = desk.homes[work.partition]
+    if index.entangled(home):
+        for name in sorted(index.names_of(home)):
+            if index.headers[name].entangled and desk.state(name, work) is not None:
+                work.touched.setdefault(name, [])
 
 
 def _decide_contacts(home: str, touched: set[str], desk: Desk, work: Work) -> None:
@@ -88,11 +117,11 @@ def _decide_contacts(home: str, touched: set[str], desk: Desk, work: Work) -> No
 def _decide_together(home: str, touched: set[str], desk: Desk, work: Work) -> None:
     """Merges and links tie contacts of this home to each other: all of them are looked at."""
     together = desk.living(touched.union(desk.homes[work.partition].names_of(home)), home, work)
-    carry_over(home, together, {work.states[name].contact.contact_id for name in touched}, desk, work)
-    found = timelines({contact_id: state.contact for contact_id, state in together.items()})
+    found = timelines(contacts_known(together, desk, work))
+    carry_over(home, together, found, {work.states[name].contact.contact_id for name in touched}, desk, work)
     judged = []
     for contact_id, timeline in found.items():
-        state = together.get(contact_id) or _known_by_merge(contact_id, timeline, home, desk, work)
+        state = together.get(contact_id) or _known_by_merge(contact_id, timeline, home, together, desk, work)
         if state is not None and (one := _judged(state, timeline, desk, work)) is not None:
             judged.append(one)
     done = over(judged, desk.late_us)
@@ -115,10 +144,15 @@ def _is_tied(home: str, touched: Iterable[str], desk: Desk, work: Work) -> bool:
     return any(ties(work.states[name].contact.facts) for name in touched)
 
 
-def _known_by_merge(contact_id: str, timeline: Timeline, home: str, desk: Desk, work: Work) -> ContactState | None:
-    """A contact without events of its own, into which another was merged."""
+def _known_by_merge(
+    contact_id: str, timeline: Timeline, home: str, together: Mapping[str, ContactState], desk: Desk, work: Work
+) -> ContactState | None:
+    """A contact without events of its own here, into which another was merged. Where another home has it, this one
+    will be told to give way."""
     if timeline.customer_id != home or desk.state(contact_id, work) is not None:
         return None
+    merges = (item for state in together.values() for item in state.contact.facts if item.type == MERGED)
+    announce(contact_id, home, max(item.at_us for item in merges if item.data["into"] == contact_id), desk, work)
     state = work.states[contact_id] = ContactState(Contact(contact_id, home), home)
     return state
 

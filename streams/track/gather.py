@@ -19,8 +19,8 @@ from streams.engine.journey import JOURNEYING
 from streams.engine.outcome import instant_text
 from streams.engine.timeline import Contact, Fact, customer_of, fact_of, glanced, in_order
 from streams.track.desk import Desk
-from streams.track.moving import MOVED, forward, hops_of, take_in
-from streams.track.seats import GIVE_WAY, SEAT, UNKNOWN, announce, give_way, seat_of, take_seats
+from streams.track.moving import MOVED, UNKNOWN, forward, hops_of, take_in
+from streams.track.seats import GIVE_WAY, SEAT, announce, give_way, seat_of, take_seats
 from streams.track.state import ContactState, fact_bytes, too_large
 from streams.track.waking import SOURCE, SOURCE_OF_JOURNEYS
 from streams.track.work import Place, Work

@@ -15,6 +15,7 @@ from streams.engine.journey import journeys_of, trace
 from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content, numbered
 from streams.engine.timeline import ties, timelines
 from streams.track.desk import Desk
+from streams.track.moving import contacts_known
 from streams.track.state import JourneyState, decode_journeys, encode_journeys
 from streams.track.traces import Traced, traced_of
 from streams.track.work import Work
@@ -142,8 +143,8 @@ def _tied(customer: str, names: Iterable[str], tiers: Sequence[Tier], desk: Desk
     own = (state for state in living.values() if not state.is_copy)
     known = max((state.tiers for state in own), key=len, default=[])
     found = []
-    for timeline in timelines({contact_id: state.contact for contact_id, state in living.items()}).values():
-        if timeline.customer_id == customer:
+    for contact_id, timeline in timelines(contacts_known(living, desk, work)).items():
+        if timeline.customer_id == customer and contact_id in living:  # what merges alone name may live elsewhere
             left, last_us = timeline.carried, timeline.facts[-1].at_us if timeline.facts else 0
             found.append(Traced(trace(timeline, known or tiers), left.until_us if left else 0, last_us))
     return found

@@ -14,13 +14,13 @@ from typing import Final
 import orjson
 
 from streams.track.desk import Desk
+from streams.track.moving import UNKNOWN
 from streams.track.work import Seat, Work
 from streams.transport import Record
 
 SEAT: Final = "heardback.seats"
 GIVE_WAY: Final = "heardback.give_way"
 SEATS_IN_A_RECORD: Final = 200  # ids of the greatest length make 820 KB of them
-UNKNOWN: Final = "contact:"  # before a contact's id: the customer of one that names nobody
 
 
 def seat_of(contact_id: str, desk: Desk, work: Work) -> str:
