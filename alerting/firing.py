@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from alerting.waits import episode
+from alerting.waits import episode, without_number
 
 ENDED_KEPT: Final = 10_000
 EPISODES_KEPT: Final = 50_000
@@ -61,7 +61,7 @@ class Firing:
 
     def incident(self, name: str) -> list[Fired]:
         """What fires for the customer for whom an incident of that name was opened."""
-        names = self._of_customer.get(self._episodes.get(name, ""), ())
+        names = self._of_customer.get(self._episodes.get(without_number(name), ""), ())
         return [self._fired[one] for one in sorted(names)]
 
     def _end(self, name: str) -> None:

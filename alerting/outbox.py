@@ -44,12 +44,12 @@ class Outbox:
         if entry is not None:
             work.units[key] = entry
         for receiver in self._of_customers:
-            self._line(work, receiver, record, wanted=receiver in names)
+            self._line(work, receiver, record, change.number, wanted=receiver in names)
 
-    def _line(self, work: Work, receiver: str, record: Alert, *, wanted: bool) -> None:
+    def _line(self, work: Work, receiver: str, record: Alert, number: int, *, wanted: bool) -> None:
         key = wait_key(receiver, record["customer_id"], record["alert_id"])
         before = work.unit(key, Wait)
-        after = waits.told(before, receiver, record, wanted=wanted)
+        after = waits.told(before, receiver, record, wanted=wanted, number=number)
         if after is not None and after is not before:
             work.units[key] = after
 
@@ -78,14 +78,14 @@ class Outbox:
         else:
             firing = [unit.record] if unit.record["state"] == "firing" else []
         for record in firing:
-            self._tell_fallback(work, record, why)
+            self._tell_fallback(work, record, unit.number, why)
 
-    def _tell_fallback(self, work: Work, record: Alert, why: str) -> None:
+    def _tell_fallback(self, work: Work, record: Alert, number: int, why: str) -> None:
         fallback = self._fallback or ""
         if fallback in self._of_customers:
             known = work.unit(wait_key(fallback, record["customer_id"], record["alert_id"]), Wait)
             if known is None or record["alert_id"] not in known.lines:
-                self._line(work, fallback, notify.undelivered(record, why), wanted=True)
+                self._line(work, fallback, notify.undelivered(record, why), number, wanted=True)
             return
         key = ALERT + record["alert_id"].encode()
         entry = work.unit(key, Entry) or Entry(1, {"1": record})
@@ -116,7 +116,7 @@ class Outbox:
                     work.units[key] = entered
             for receiver in self._of_customers:
                 if receiver in names:
-                    self._line(work, receiver, change.record, wanted=True)
+                    self._line(work, receiver, change.record, change.number, wanted=True)
 
     def _wanted(self, entry: Entry) -> Sequence[str]:
         return [name for name in self._routes.receivers(entry.record) if name in self._of_alerts]

@@ -29,6 +29,7 @@ LINES_MOST: Final = 1_000
 is told once others have ended."""
 
 ENDED_KEPT: Final = 20
+_AGAIN: Final = "-"
 _SEVERITIES: Final = get_args(Severity)
 _SLIM: Final = ("alert_id", "kind", "severity", "contact_id", "starts_at", "at", "due_at", "summary")
 
@@ -83,9 +84,10 @@ class Wait:
         return cls(**{**content, "account": Account.of(content["account"])})
 
 
-def told(wait: Wait | None, receiver: str, alert: Alert, *, wanted: bool) -> Wait | None:
-    """The wait after a change of one alert of its customer. `wanted`: the alert's route leads to this receiver;
-    what it was told because another one could not be stays with it. Repeating a change alters nothing."""
+def told(wait: Wait | None, receiver: str, alert: Alert, *, wanted: bool, number: int = 1) -> Wait | None:
+    """The wait after a change of one alert of its customer, the `number`th of it. `wanted`: the alert's route leads
+    to this receiver; what it was told because another one could not be stays with it. Repeating a change alters
+    nothing."""
     name = alert["alert_id"]
     known = None if wait is None else wait.lines.get(name)
     if known is not None and UNDELIVERED in known["annotations"] and alert["state"] == "firing":
@@ -96,7 +98,7 @@ def told(wait: Wait | None, receiver: str, alert: Alert, *, wanted: bool) -> Wai
         over = alert if alert["state"] != "firing" else ended_here(known)
         return _without(wait, name, over)
     if wait is None:
-        return Wait(receiver, alert["customer_id"], episode(receiver, alert), 1, {name: alert})
+        return Wait(receiver, alert["customer_id"], episode(receiver, alert, number), 1, {name: alert})
     if known == _fitted(wait, alert) or (known is None and len(wait.lines) >= LINES_MOST):
         return wait
     lines = _graver_first({**wait.lines, name: _fitted(wait, alert)})
@@ -142,10 +144,18 @@ def _gravity(record: Alert) -> int:
     return _SEVERITIES.index(record["severity"])
 
 
-def episode(receiver: str, first: Mapping[str, Any]) -> str:
-    """32 hex digits, the same when the change that began it is folded again after a crash."""
+def episode(receiver: str, first: Mapping[str, Any], number: int = 1) -> str:
+    """32 hex digits, the same when the change that began it is folded again after a crash. An alert may fire anew as
+    of the same instant (an answer that came late had bounced before it was due): its later changes have their
+    `number` behind a dash, or whoever removes repeats would take a second page for the first."""
     parts = (receiver, first["customer_id"] or "", first["alert_id"], first["at"])
-    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    name = blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    return name if number == 1 else f"{name}{_AGAIN}{number}"
+
+
+def without_number(name: str) -> str:
+    """The name of an episode as `episode` gives it for the change that nobody counted."""
+    return name.partition(_AGAIN)[0]
 
 
 def _firing(wait: Wait) -> Alert:

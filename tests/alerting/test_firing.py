@@ -55,7 +55,7 @@ def test_an_incident_is_named_as_the_outbox_named_it_and_is_all_that_fires_for_i
     owing, work, known = Outbox(Routes(spec), {"on-call": True}), Work({}), Firing(["on-call"])
     breach, bounce = alerts_of(overdue(2)), alerts_of(outcome(contact_id="T-2", outcome_id="o-2", **BOUNCE))
     for alert in (*breach, *bounce):
-        owing.fold(work, Change(1, alert))
+        owing.fold(work, Change(3, alert))  # as a change that is not its first names it
         known.take(0, alert)
     [unit] = [unit for unit in work.units.values() if unit is not None]
     assert {one.record["contact_id"] for one in known.incident(unit.record["alert_id"])} == {"T-4711", "T-2"}

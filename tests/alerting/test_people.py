@@ -81,6 +81,17 @@ async def test_five_contacts_of_a_customer_are_one_incident_until_the_last_has_e
         assert events(desk)[-1]["dedup_key"] != got[0]["dedup_key"], "a new episode"
 
 
+async def test_who_is_overdue_anew_as_of_the_same_instant_is_no_repeat(url: str, desk: Receiver) -> None:
+    async with worker(url, alerts_spec(pager(desk.url))) as found:
+        await told(found, overdue())
+        await told(found, ended(2))  # a late answer,
+        await told(found, overdue(3))  # which had bounced before it was due
+        got = events(desk)
+        assert [event["event_action"] for event in got] == ["trigger", "resolve", "trigger"]
+        assert got[0]["payload"]["timestamp"] == got[2]["payload"]["timestamp"]
+        assert got[0]["dedup_key"] != got[2]["dedup_key"]
+
+
 async def test_what_was_said_to_people_is_written_down_with_the_alerts_that_it_told(url: str, desk: Receiver) -> None:
     async with worker(url, alerts_spec(pager(desk.url))) as found:
         await told(found, overdue(**contact(1)), overdue(**contact(2)))
