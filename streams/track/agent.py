@@ -89,7 +89,9 @@ class Track:
             client, partition, acknowledged, name_of(OUTCOMES.name), name_of(JOURNEYS.name)
         )
         contacts, journeys = self.desk.contacts.partition(partition), self.desk.journeys.partition(partition)
+        end = (await client.end_offsets(name_of(CONTACT_EVENTS.name)))[partition]
         home = self.homes[partition] = home_from_tables(contacts, journeys)
+        home.heard_from = end
         seats = self.desk.seats.partition(partition)
         home.seats.extend(sorted(seats, key=lambda key: seat_at_us(seats[key])))
         self._look_again(home, self._told_meanwhile(home))

@@ -66,6 +66,9 @@ def _gather_wake_up(event: Event | Glance, place: Place, desk: Desk, work: Work)
         work.events[WAKE_UP, "refused"] += 1
         desk.refuse(place, refusal, work)
         return
+    if desk.unkept[work.partition].reach <= place.batch.offsets[place.row] < desk.homes[work.partition].heard_from:
+        work.events[WAKE_UP, "stale"] += 1
+        return  # it was there when the partition became ours, and nothing was said of it: it is sent again, behind all
     work.events[WAKE_UP, "woken"] += 1
     if event.source == SOURCE:
         _wake(event.subject, now_us, desk, work)

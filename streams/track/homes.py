@@ -24,6 +24,7 @@ class Home:
     due: DueIndex = field(default_factory=DueIndex)
     seats: deque[bytes] = field(default_factory=deque)  # keys of table `seats`, about the oldest first
     tied: Counter[str] = field(default_factory=Counter)  # by customer, contacts that merges or links tie to others
+    heard_from: int = 0  # the offset from which on wake-ups are heard
     judged_by_others: set[str] | None = None  # by another configuration, and not looked at since; None: all is known
 
     def put(self, contact_id: str, header: Header | None) -> None:

@@ -250,6 +250,51 @@ async def test_a_clock_that_arrives_late_and_is_not_answered_is_broken_by_the_ne
     assert verdicts(desk)["T-1 next_response:1"][:2] == ("broken", "overdue")
 
 
+async def test_a_wake_up_left_in_the_log_makes_nobody_late_whose_answer_is_behind_it() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.now = START + minutes(61)
+    await desk.track.send_wake_ups()  # the process ends before it reads them
+    desk.now = START + minutes(70)
+    desk.append(event(2, "message.sent", START + minutes(65), agent_id="a", customer_id="c-1"), "c-1")
+    desk.restart()
+    await desk.settle(most=1)
+    await desk.pass_time(START + minutes(80))
+    assert verdicts(desk) == {"T-1 first_response:1": ("broken", "ended", "c-1")}
+    assert not any(one["stage"] in ("overdue", "escalated") for one in desk.records("outcomes")), "a false page"
+
+
+async def test_who_still_waits_after_a_restart_is_late_though_a_wake_up_was_left_in_the_log() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.now = START + minutes(61)
+    await desk.track.send_wake_ups()
+    desk.restart()
+    await desk.settle(most=1)
+    await desk.pass_time(START + minutes(62))
+    assert verdicts(desk) == {"T-1 first_response:1": ("broken", "overdue", "c-1")}
+
+
+async def test_a_clock_that_is_set_back_takes_nothing_back_and_the_answer_still_ends_it() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    await desk.pass_time(START + minutes(61))
+    assert verdicts(desk) == {"T-1 first_response:1": ("broken", "overdue", "c-1")}
+    desk.now = START + minutes(20)
+    desk.append(event(2, "contact.rated", START + minutes(20), score=0.5, customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.restart()
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("broken", "overdue", "c-1")}
+    assert [one["stage"] for one in desk.records("outcomes")].count("overdue") == 1, "told again"
+    desk.append(event(3, "message.sent", START + minutes(21), agent_id="a", customer_id="c-1"), "c-1")
+    await desk.settle()
+    assert verdicts(desk)["T-1 first_response:1"] == ("kept", "ended", "c-1")
+
+
 async def test_a_journey_that_waited_is_answered_also_where_later_contacts_were_forgotten() -> None:
     desk = steered(partitions=1)
     day = timedelta(days=1)
