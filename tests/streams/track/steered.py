@@ -98,13 +98,14 @@ class Log:
 
 
 class Steered:
-    """One worker that has all partitions."""
+    """One worker that has all partitions. `after_step` hears of each step of a batch, and may end the process."""
 
     def __init__(self, configuration: Configuration, *, start: datetime, partitions: int = 2) -> None:
         self.log = Log(partitions)
         self.now = start
         self.configuration = configuration
         self.customers = Customers()
+        self.after_step: Callable[[str], None] = lambda _: None
         self.restart()
 
     def restart(self) -> None:
@@ -113,6 +114,7 @@ class Steered:
         self.track = Track(
             cast(Runtime, self.log), settings.policies_of(self.configuration), self.customers,
             self.configuration.limits, Metrics(CollectorRegistry(), worst_customers=0), lambda: self.now,
+            lambda step: self.after_step(step),
         )  # fmt: skip
         for partition in range(self.log.settings.partitions):
             for hook in self.log.ready:
