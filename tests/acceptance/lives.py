@@ -158,8 +158,8 @@ class Agent:
 
     async def _pass_time(self, until: datetime) -> None:
         await self._drain()
-        while (due := self._next_wake()) is not None and due + A_MOMENT <= until:
-            self.clock.at = max(self.clock.at, due + A_MOMENT)
+        while (due := self._next_wake()) is not None and due < until:
+            self.clock.at = max(self.clock.at, min(due + A_MOMENT, until))
             await self.track.send_wake_ups()
             await self._drain()
         self.clock.at = max(self.clock.at, until)
