@@ -38,7 +38,7 @@ from streams.facts import KNOW_EVERY_SECONDS, Store, Writer
 from streams.gateway import Acknowledge, Gateway, Listen, Liveness, Publish, Readiness, Server, create_http
 from streams.kept import Kept
 from streams.metrics import Metrics, render
-from streams.track.seats import UNKNOWN
+from streams.track.moving import UNKNOWN
 from streams.transport import (
     Fenced,
     LogClient,

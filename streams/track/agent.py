@@ -25,7 +25,7 @@ from streams.track.gather import gather
 from streams.track.homes import Home, Homes, home_from_tables
 from streams.track.reassessing import JUDGED_BY, judge_anew, version_of
 from streams.track.seats import announcements, seat_at_us
-from streams.track.state import decode_contact, decode_header, journeys_wake
+from streams.track.state import decode_contact, decode_header, journeys_wake, knew_no_tier
 from streams.track.unkept import unkept
 from streams.track.waking import wake_up
 from streams.track.work import Place, Work
@@ -94,7 +94,7 @@ class Track:
         home.heard_from = end
         seats = self.desk.seats.partition(partition)
         home.seats.extend(sorted(seats, key=lambda key: seat_at_us(seats[key])))
-        self._look_again(home, self._told_meanwhile(home))
+        self._look_again(home, self._told_meanwhile(home, contacts))
         if self._judged.partition(partition).get(JUDGED_BY) != self._judged_by:
             await judge_anew(home, contacts, to_us(self._now()))
 
@@ -138,14 +138,15 @@ class Track:
         for home in self.homes.values():
             self._look_again(home, affected(self.desk.customers.directory, home.contacts_of, changed))
 
-    def _told_meanwhile(self, home: Home) -> set[str]:
-        """Customers of whom something was told while nobody had the partition: who is claimed by somebody
-        now, and who has another tier than a clock that runs."""
+    def _told_meanwhile(self, home: Home, contacts: Mapping[bytes, bytes]) -> set[str]:
+        """Customers of whom something was told while nobody had the partition: who is claimed by somebody now, who
+        has another tier than a clock that runs, and of whom nothing was known: that holds for what is over too."""
         customers = self.desk.customers
         retiered = {
             header.home
-            for header in home.headers.values()
+            for name, header in home.headers.items()
             if any(clock.tier != customers.tier_of(header.home) for clock in header.running)
+            or (customers.tier(header.home) is not None and knew_no_tier(contacts[name.encode()]))
         }
         return affected(customers.directory, home.contacts_of, retiered)
 

@@ -21,7 +21,7 @@ from streams.engine.timeline import MERGED, Contact, Timeline, alone, ties, time
 from streams.track.desk import Desk, living
 from streams.track.forgetting import LOOK_AGAIN_US, Judged, forget_or_wait, over
 from streams.track.journeying import decide_journeys
-from streams.track.moving import carry_over, contacts_known, merged_customers, move, new_customer
+from streams.track.moving import carry_over, contacts_known, merged_customers, move, new_customer, touch_tied
 from streams.track.seats import announce
 from streams.track.state import ContactState, decode_contact, encode_under, header_of, postponed
 from streams.track.work import Work
@@ -84,7 +84,7 @@ def _settle_merged(home: str, touched: set[str], desk: Desk, work: Work) -> None
 
 def _go_home(state: ContactState, customer: str, desk: Desk, work: Work) -> None:
     """A contact is another customer's, here or elsewhere, and what was merged into it must follow."""
-    _touch_tied(state.home, desk, work)
+    touch_tied(state.home, desk, work)
     work.journeying |= {state.home, customer}
     _count_unkept(state, desk, work)
     if desk.partition_of(customer) == work.partition:
@@ -92,15 +92,7 @@ def _go_home(state: ContactState, customer: str, desk: Desk, work: Work) -> None
         state.tiers = []  # those of somebody else
         return
     _publish_gone(set(state.published), state, desk, work)  # void, superseded, before the new home speaks
-    move(state, customer, desk, work)
-
-
-def _touch_tied(home: str, desk: Desk, work: Work) -> None:
-    index = desk.homes[work.partition]
-    if index.entangled(home):
-        for name in sorted(index.names_of(home)):
-            if index.headers[name].entangled and desk.state(name, work) is not None:
-                work.touched.setdefault(name, [])
+    move(state, customer, work)
 
 
 def _decide_contacts(home: str, touched: set[str], desk: Desk, work: Work) -> None:
@@ -268,6 +260,8 @@ def _contents_before(name: str, desk: Desk, work: Work) -> Mapping[str, Content]
     if name not in work.before:
         return {}
     state = decode_contact(work.before[name])
+    if state.moved_to is not None:
+        return {}  # it was elsewhere
     names = {name, *(index.names_of(state.home) if index.entangled(state.home) else ())}
     others = [decode_contact(value) for one in sorted(names) if (value := table.get(one.encode())) is not None]
     together = living(others, state.home)

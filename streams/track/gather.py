@@ -19,7 +19,7 @@ from streams.engine.journey import JOURNEYING
 from streams.engine.outcome import instant_text
 from streams.engine.timeline import Contact, Fact, customer_of, fact_of, glanced, in_order
 from streams.track.desk import Desk
-from streams.track.moving import MOVED, UNKNOWN, forward, hops_of, take_in
+from streams.track.moving import LEAVES, MOVED, UNKNOWN, forward, hops_of, leave, let_go, take_in
 from streams.track.seats import GIVE_WAY, SEAT, announce, give_way, seat_of, take_seats
 from streams.track.state import ContactState, fact_bytes, too_large
 from streams.track.waking import SOURCE, SOURCE_OF_JOURNEYS
@@ -67,9 +67,11 @@ def _gather_wake_up(event: Event | Glance, place: Place, desk: Desk, work: Work)
         desk.refuse(place, refusal, work)
         return
     if desk.unkept[work.partition].reach <= place.batch.offsets[place.row] < desk.homes[work.partition].heard_from:
+        # It was there when the partition became ours, and nothing was said of it: it is sent again, behind all.
         work.events[WAKE_UP, "stale"] += 1
-        return  # it was there when the partition became ours, and nothing was said of it: it is sent again, behind all
-    work.events[WAKE_UP, "woken"] += 1
+        now_us = 0
+    else:
+        work.events[WAKE_UP, "woken"] += 1
     if event.source == SOURCE:
         _wake(event.subject, now_us, desk, work)
     else:
@@ -78,7 +80,7 @@ def _gather_wake_up(event: Event | Glance, place: Place, desk: Desk, work: Work)
 
 
 # What homes tell each other.
-_OURS: Final = {MOVED: take_in, SEAT: take_seats, GIVE_WAY: give_way}
+_OURS: Final = {MOVED: take_in, LEAVES: leave, SEAT: take_seats, GIVE_WAY: give_way}
 
 
 def _gather_ours(
@@ -124,6 +126,7 @@ def _put(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> R
         state = ContactState(Contact(contact_id, customer), customer)
         announce(contact_id, customer, item.at_us, desk, work)
     elif state.moved_to is not None:
+        let_go(state, desk, work)
         _send_on(item, place, state.moved_to, desk, work)
         return None
     count = len(state.contact.facts)
@@ -196,12 +199,14 @@ def _customer(item: Fact, place: Place, desk: Desk) -> str | None:
 
 
 def _wake(name: str, now_us: int, desk: Desk, work: Work) -> None:
+    """Have a contact looked at, as far as time has passed; 0: as far as it was known to."""
     state = desk.state(name, work)
     if state is None or state.moved_to is not None:
         return
     state.woken_us = max(state.woken_us, now_us)
     work.touched.setdefault(name, [])
-    work.woken.add(name)
+    if now_us:
+        work.woken.add(name)
     header = desk.homes[work.partition].headers.get(name)
     if header is not None and header.wake_us is not None and header.wake_us < now_us:
         delay = (now_us - header.wake_us) / SECOND_US

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from typing import Final
+
+import orjson
 
 from streams.engine import timeline as facts
 from streams.engine.timeline import Contact, Timeline, customer_of, in_order, known_by_merges, named_by_merges
@@ -19,6 +22,7 @@ from streams.transport import Record
 
 MOVED: Final = "heardback.moved"
 HOPS: Final = "heardback.hops"
+LEAVES: Final = "heardback.leaves"
 GIVEN: Final = b"given:"  # before the home of a contact that gives way to another home's, once for each time
 ROUNDS_MAX: Final = 3
 UNKNOWN: Final = "contact:"  # before a contact's id: the customer of one that names nobody
@@ -47,10 +51,14 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
     came = decode_body(body, told.replace(GIVEN, b"").decode())
     name = came.name
     state = desk.state(name, work)
-    if given and state is not None and state.moved_to is not None and _goes_on(given, state.moved_to, desk, work):
-        record = Record(key=came.home.encode(), value=GIVEN + value, headers=[(MOVED, b"1")])
-        work.forwarded[desk.partition_of(state.moved_to)].append(record)
-        return  # it gives way to a contact that has moved on itself
+    if state is not None and state.moved_to is not None:
+        let_go(state, desk, work)
+        came_before = not given and came.moves <= state.moves  # sent again after a crash: it has gone on since
+        if came_before or (given and _goes_on(given, state.moved_to, desk, work)):
+            record = Record(key=came.home.encode(), value=GIVEN * bool(given) + value, headers=[(MOVED, b"1")])
+            work.forwarded[desk.partition_of(state.moved_to)].append(record)
+            return
+        came.moves = max(came.moves, state.moves)
     if state is None or state.moved_to is not None:
         work.states[name] = came
     elif not _unite(state, came):
@@ -76,7 +84,7 @@ def _unite(state: ContactState, came: ContactState) -> bool:
     if state.is_copy:  # the contact itself has the customer that all of its facts name
         state.contact.customer_id = came.contact.customer_id
     state.contact.carried = state.contact.carried or came.contact.carried
-    state.woken_us = max(state.woken_us, came.woken_us)
+    state.woken_us, state.moves = max(state.woken_us, came.woken_us), max(state.moves, came.moves)
     for key, last in came.published.items():
         mine = state.published.get(key)
         if mine is None or mine.revision <= last.revision:  # of one revision nobody knows which was read first
@@ -92,15 +100,59 @@ def new_customer(state: ContactState, desk: Desk) -> str | None:
     return None if customer == state.contact.customer_id else customer
 
 
-def move(state: ContactState, customer: str, desk: Desk, work: Work) -> None:
-    """Send a contact to the home of `customer` and leave a pointer behind."""
+def move(state: ContactState, customer: str, work: Work) -> None:
+    """Have a contact leave for the home of `customer`. It stays here as it is until a record in this log says that
+    this was kept: were it sent on at once, and the process ended, what came meanwhile might have it stay after all."""
     own = state.contact
-    gone = Contact(own.contact_id, customer, own.facts, own.carried)
-    gives_way = own.contact_id in work.giving_way
-    _send(ContactState(gone, customer, state.woken_us, [], dict(state.published)), desk, work, GIVEN * gives_way)
-    left = ContactState(Contact(own.contact_id, own.customer_id), own.customer_id, moved_to=customer)
-    work.states[own.contact_id] = left
-    work.contacts[own.contact_id.encode()] = encode_contact(left, None, ())
+    gives_way = int(own.contact_id in work.giving_way)
+    left = replace(state, tiers=[], moved_to=customer, moves=state.moves + 1, leaving=gives_way)
+    _keep(left, work)
+    value = orjson.dumps([own.contact_id, customer])
+    record = Record(key=own.customer_id.encode(), value=value, headers=[(LEAVES, b"1")])
+    work.forwarded[work.partition].append(record)
+
+
+def leave(value: bytes | None, desk: Desk, work: Work) -> None:
+    """A contact that is kept as leaving goes. Raises ValueError, TypeError where the record says nothing of it."""
+    contact_id, _ = contact_and_home(value)
+    state = desk.state(contact_id, work)
+    if state is not None:
+        let_go(state, desk, work)
+
+
+def contact_and_home(value: bytes | None) -> tuple[str, str]:
+    """What homes tell each other of a contact. Raises ValueError, TypeError where the record says nothing of it."""
+    contact_id, home = orjson.loads(value or b"null")
+    if not (isinstance(contact_id, str) and isinstance(home, str)):
+        raise TypeError("found a record that names no contact and no home")
+    return contact_id, home
+
+
+def let_go(state: ContactState, desk: Desk, work: Work) -> None:
+    """Send a contact that is leaving to its home and keep a pointer; what was merged into it follows."""
+    if state.leaving is None or state.moved_to is None:
+        return
+    own, there = state.contact, state.moved_to
+    gone = Contact(own.contact_id, there, own.facts, own.carried)
+    sent = ContactState(gone, there, state.woken_us, [], state.published, moves=state.moves)
+    _send(sent, desk, work, GIVEN * state.leaving)
+    pointer = Contact(own.contact_id, own.customer_id)
+    _keep(ContactState(pointer, own.customer_id, moved_to=there, moves=state.moves), work)
+    touch_tied(own.customer_id, desk, work)
+
+
+def touch_tied(home: str, desk: Desk, work: Work) -> None:
+    """Have all contacts of a home looked at that merges or links tie to others."""
+    index = desk.homes[work.partition]
+    if index.entangled(home):
+        for name in sorted(index.names_of(home)):
+            if index.headers[name].entangled and desk.state(name, work) is not None:
+                work.touched.setdefault(name, [])
+
+
+def _keep(state: ContactState, work: Work) -> None:
+    work.states[state.name] = state
+    work.contacts[state.name.encode()] = encode_contact(state, None, ())
 
 
 def merged_customers(together: Mapping[str, ContactState], desk: Desk) -> dict[str, str]:
@@ -173,7 +225,8 @@ def _merged_along(
             if into in together:
                 homes.add(together[into].contact.customer_id)
             elif (elsewhere := desk.state(into, work)) is not None:
-                homes.add(elsewhere.moved_to or elsewhere.home)
+                if elsewhere.leaving is None:  # else it goes first
+                    homes.add(elsewhere.moved_to or elsewhere.home)
             else:
                 named = [merge.data.get("into_customer_id"), found[into].customer_id if into in found else None]
                 homes.update(customer for customer in named if customer)

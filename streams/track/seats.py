@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 
 from streams.track.desk import Desk
-from streams.track.moving import UNKNOWN
+from streams.track.moving import UNKNOWN, contact_and_home
 from streams.track.work import Seat, Work
 from streams.transport import Record
 
@@ -83,7 +83,7 @@ def _sit(contact_id: str, customer: str, at_us: int, desk: Desk, work: Work) -> 
 def give_way(value: bytes | None, desk: Desk, work: Work) -> None:
     """Another home had the contact first: it moves there. Raises ValueError, TypeError where the record says
     nothing of it."""
-    contact_id, first = orjson.loads(value or b"null")
+    contact_id, first = contact_and_home(value)
     _give_way(contact_id, first, desk, work)
 
 

@@ -28,6 +28,8 @@ QUOTES_BYTES: Final = 8  # of a list with two texts in it: brackets, commas, quo
 ENCODED_OVERHEAD_BYTES: Final = 28  # of a fact as `encode_body` writes it: brackets, commas, quotes, instant, code
 State = Literal["ok", "at_risk", "overdue"]
 OTHER_CHANNEL: Final = "other"
+_NO_TIERS: Final = b'"tiers":[]'
+_ELSEWHERE: Final = b'"moved_to":'
 _Instant = TypeVar("_Instant", int, int | None)
 _STATES: Final[dict[str, State]] = {"at_risk": "at_risk", "overdue": "overdue", "escalated": "overdue"}
 
@@ -73,8 +75,9 @@ class Header(NamedTuple):
 class ContactState:
     """A contact's facts, how far time has passed for it (`woken_us`: the last wake-up), and what was last
     published of its outcomes by `target:cycle`. `home` differs from its customer where it is a copy that
-    was merged into another customer's contact; `moved_to` says that it lives elsewhere now. `size_bytes_at_most`
-    bounds `size_bytes` without measuring every fact again."""
+    was merged into another customer's contact; `moved_to` says that it lives elsewhere now, `moves` how often it went
+    to another home, and `leaving` that it is still to be sent there: to how many homes it gives way by that.
+    `size_bytes_at_most` bounds `size_bytes` without measuring every fact again."""
 
     contact: Contact
     home: str
@@ -83,6 +86,8 @@ class ContactState:
     published: dict[str, Published] = field(default_factory=dict)
     moved_to: str | None = None
     size_bytes_at_most: int = 0
+    moves: int = 0
+    leaving: int | None = None
 
     @property
     def name(self) -> str:
@@ -134,6 +139,12 @@ def postponed(value: bytes, wake_us: int) -> bytes:
     return orjson.dumps([home, wake_us, *rest]) + value[cut:]
 
 
+def knew_no_tier(value: bytes) -> bool:
+    """Whether nothing was known of a contact's customer when it was kept. A glance: there may be hundreds of
+    thousands, and in a text the quotes would be escaped."""
+    return _NO_TIERS in value and _ELSEWHERE not in value
+
+
 def encode_body(state: ContactState) -> bytes:
     """Everything of a contact but what the index keeps: also what travels when it moves."""
     contact = state.contact
@@ -147,6 +158,10 @@ def encode_body(state: ContactState) -> bytes:
     }
     if state.moved_to is not None:
         body["moved_to"] = state.moved_to
+    if state.moves:
+        body["moves"] = state.moves
+    if state.leaving is not None:
+        body["leaving"] = state.leaving
     if contact.carried is not None:
         left = contact.carried
         body["carried"] = [left.until_us, left.cycles, left.answered_us, left.channel, left.priority, left.queue]
@@ -201,6 +216,8 @@ def decode_body(body: bytes, home: str) -> ContactState:
         published={key: Published(*last) for key, last in content["published"].items()},
         moved_to=content.get("moved_to"),
         size_bytes_at_most=len(body) + len(found) * (FACT_OVERHEAD_BYTES - ENCODED_OVERHEAD_BYTES),
+        moves=content.get("moves", 0),
+        leaving=content.get("leaving"),
     )
 
 

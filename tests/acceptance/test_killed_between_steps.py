@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from streams import settings
+from streams.transport import partition_for
 from tests.acceptance.memory import CrashError
 from tests.alerting.records import said
 from tests.streams.track.steered import Steered, at, event
@@ -123,3 +124,29 @@ async def test_whichever_step_it_dies_after_each_page_is_said_once(story: Story,
         assert pages(desk) == wanted, f"it died after {taken[:death]}"
         died += taken[death - 1 : death]
     assert set(died) >= {"outcomes", "journeys", "contacts", "journeys-table"}
+
+
+async def test_a_contact_that_was_about_to_leave_when_it_died_is_in_one_home_though_it_stays_after_all() -> None:
+    names = (f"c-{number}" for number in range(100))
+    near = next(name for name in names if partition_for(name.encode(), 2) == partition_for(EVE.encode(), 2))
+    desk = Steered(settings.parse(CONFIGURATION, file="test"), start=START)
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+    await settle(desk)
+
+    def dies(step: str) -> None:
+        if step == "contact-events":
+            desk.after_step = lambda _: None
+            raise CrashError
+
+    desk.after_step = dies
+    desk.now = START + after(3)
+    desk.append(event(2, "contact.assigned", START + after(2), queue="billing", customer_id=OTHER), EVE)
+    with pytest.raises(CrashError):
+        await desk.settle()
+    desk.append(event(3, "contact.assigned", START + after(1), queue="sales", customer_id=near), EVE)
+    desk.restart()
+    await settle(desk)
+    assert {one["customer_id"] for one in desk.records("outcomes") if one["reason"] != "superseded"} == {EVE, near}
+    desk.append(event(4, "message.sent", desk.now, agent_id="a"), EVE)
+    await settle(desk)
+    assert {one["verdict"] for one in desk.latest("outcomes", "outcome_id").values()} == {"kept"}

@@ -9,11 +9,11 @@ import aiohttp
 import orjson
 import pytest
 
-from streams.track.moving import HOPS, MOVED
+from streams.track.moving import HOPS, LEAVES, MOVED
 from streams.track.seats import GIVE_WAY, SEAT
 from tests.streams.gateway.conftest import Pipeline, event
 
-OURS = (MOVED, SEAT, GIVE_WAY, HOPS)
+OURS = (MOVED, LEAVES, SEAT, GIVE_WAY, HOPS)
 
 
 def written(content: dict[str, Any], binary: bool) -> tuple[bytes, dict[str, str]]:

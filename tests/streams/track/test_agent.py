@@ -10,7 +10,8 @@ import pytest
 
 from schemas.customers import Customer
 from streams import settings
-from streams.track.moving import HOPS, MOVED
+from streams.track.moving import HOPS, LEAVES, MOVED
+from streams.track.seats import GIVE_WAY, SEAT
 from streams.transport import Record, partition_for
 from tests.streams.track.steered import Steered, at, event
 
@@ -83,6 +84,19 @@ async def test_a_tier_that_changed_while_nobody_ran_acts_at_the_next_start() -> 
     assert verdicts(desk) == {"T-1 first_response:1": ("broken", "overdue", "c-1")}
 
 
+async def test_a_tier_that_is_told_first_while_nobody_runs_holds_also_for_what_is_over() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    desk.now += minutes(20)
+    desk.append(event(2, "message.sent", desk.now, agent_id="a", customer_id="c-1"), "c-1")
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("kept", "ended", "c-1")}
+    desk.told(customer("c-1", tier="gold"))
+    desk.restart()
+    await desk.pass_time(START + minutes(21))
+    assert verdicts(desk) == {"T-1 first_response:1": ("broken", "ended", "c-1")}, "15 minutes were promised"
+
+
 async def test_a_customer_that_becomes_known_during_the_batch_that_brings_his_first_contact_is_joined() -> None:
     desk = steered()
     desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
@@ -153,6 +167,16 @@ async def test_headers_of_ours_that_somebody_else_made_up_stop_nothing(headers: 
     await desk.settle()
     assert "T-2 first_response:1" in verdicts(desk)
     assert len(desk.refused()) == (headers[0][0] == MOVED)
+
+
+@pytest.mark.parametrize("header", [MOVED, LEAVES, SEAT, GIVE_WAY])
+@pytest.mark.parametrize("value", [b"", b"7", b"[1, 2]", b"[[1, 2, 3]]", b'["T-1"]', b"c-1\n[]", b'{"a": 1, "b": 2}'])
+async def test_whatever_is_behind_a_header_of_ours_stops_nothing(header: str, value: bytes) -> None:
+    desk = steered()
+    desk.log.topics["contact-events"][0].append(Record(key=b"c-1", value=value, headers=[(header, b"1")]))
+    desk.append(event(2, "contact.opened", START, "T-2", channel="email", customer_id="c-2"), "c-2")
+    await desk.settle()
+    assert "T-2 first_response:1" in verdicts(desk)
 
 
 async def test_a_wake_up_from_beyond_the_log_makes_nobody_late() -> None:
