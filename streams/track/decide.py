@@ -152,7 +152,8 @@ def _known_by_merge(
 def _assessed(state: ContactState, timeline: Timeline, desk: Desk, work: Work) -> Assessment:
     """Only a wake-up makes a customer late, and it comes behind every answer in the log: a clock that arrives
     late waits for the next one, though the contact was woken before for something else."""
-    desk.note_tier(state)
+    if desk.note_tier(state) and state.name in work.before:
+        work.journeying.add(state.home)
     reading = reading_of(timeline, desk.policies, state.tiers)
     found = reading.assessment(state.woken_us)
     if not state.woken_us or state.name in work.woken:

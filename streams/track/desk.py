@@ -69,15 +69,19 @@ class Desk:
         """Contacts among `names` that live in that home, by their id, in the order of their names."""
         return living([state for name in sorted(names) if (state := self.state(name, work)) is not None], home)
 
-    def note_tier(self, state: ContactState) -> None:
-        """A change of tier acts from its instant on (C16); the first that is known holds from the start."""
+    def note_tier(self, state: ContactState) -> bool:
+        """A change of tier acts from its instant on (C16); the first that is known holds from the start. Whether it
+        is news to this contact."""
         now = self.customers.tier(state.contact.customer_id)
         if now is None:
-            return
+            return False
         if not state.tiers:
             state.tiers = [replace(now, since_us=0)]
         elif (state.tiers[-1].tier, state.tiers[-1].kind) != (now.tier, now.kind):
             state.tiers.append(now)
+        else:
+            return False
+        return True
 
     def refuse(self, place: Place, refusal: Refusal, work: Work) -> None:
         """Send a record to `dead-letters`. Raises RefusedInARowError when it is one too many."""

@@ -97,6 +97,20 @@ async def test_a_tier_that_is_told_first_while_nobody_runs_holds_also_for_what_i
     assert verdicts(desk) == {"T-1 first_response:1": ("broken", "ended", "c-1")}, "15 minutes were promised"
 
 
+async def test_a_tier_that_a_contact_learns_of_is_also_its_journeys() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.told(customer("c-1", tier="gold"))
+    desk.restart()
+    desk.append(event(2, "contact.rated", START, score=1, customer_id="c-1"), "c-1")
+    await desk.settle()
+    desk.restart()  # what was to be looked at again is forgotten, and the contact knows
+    await desk.pass_time(START + minutes(1))
+    [journey] = desk.latest("journeys", "journey_id").values()
+    assert journey["tier"] == "gold"
+
+
 async def test_a_customer_that_becomes_known_during_the_batch_that_brings_his_first_contact_is_joined() -> None:
     desk = steered()
     desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
