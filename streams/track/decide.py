@@ -215,8 +215,10 @@ def _count_unkept(state: ContactState, desk: Desk, work: Work) -> bool:
         return False
     for key, content in told.contents.items():
         last = state.published.get(key)
-        if last is None or last.revision < content["revision"]:
-            says = SUPERSEDED if content["reason"] == SUPERSEDED else ""
+        says = SUPERSEDED if content["reason"] == SUPERSEDED else ""
+        # The same revision was taken back by a home that the contact came from, not here.
+        elsewhere = last is not None and last[:2] == (content["revision"], SUPERSEDED) and not says
+        if last is None or last.revision < content["revision"] or elsewhere:
             ended = content["ended_at"] is not None
             state.published[key] = Published(content["revision"], says, content["verdict"], ended)
         work.unkept[state.name, key] = {name: value for name, value in content.items() if name != "revision"}
