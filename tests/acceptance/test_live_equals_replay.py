@@ -81,6 +81,11 @@ async def test_a_process_that_ends_after_any_step_of_a_batch() -> None:
     assert await every(found) == {}
 
 
+async def test_a_process_that_ends_while_contacts_look_for_their_customers() -> None:
+    told = {seed: life(seed) for seed in seeds(1, LIVES // 2)}
+    assert await every({seed: await differences(one, Random(seed), Random(-seed)) for seed, one in told.items()}) == {}
+
+
 @pytest.mark.parametrize("seed", seeds(1, LIVES_WITH_BROKER))
 async def test_the_whole_pipeline_on_the_embedded_broker(seed: int, tmp_path: Path) -> None:
     told = life(seed, without=ONE_CUSTOMER)
