@@ -21,7 +21,8 @@ from streams.engine.timeline import MERGED, Contact, Timeline, alone, ties, time
 from streams.track.desk import Desk, living
 from streams.track.forgetting import LOOK_AGAIN_US, Judged, forget_or_wait, over
 from streams.track.journeying import decide_journeys
-from streams.track.moving import carry_over, contacts_known, merged_customers, move, new_customer, touch_tied
+from streams.track.merging import carry_over, contacts_known, merged_customers
+from streams.track.moving import move, new_customer, touch_tied
 from streams.track.seats import announce
 from streams.track.state import ContactState, decode_contact, encode_under, header_of, postponed
 from streams.track.work import Work

@@ -15,7 +15,7 @@ from streams.engine.journey import journeys_of, trace
 from streams.engine.outcome import Content, Published, digest, gone_journey, instant_text, journey_content, numbered
 from streams.engine.timeline import ties, timelines
 from streams.track.desk import Desk
-from streams.track.moving import contacts_known
+from streams.track.merging import contacts_known
 from streams.track.state import JourneyState, decode_journeys, encode_journeys
 from streams.track.traces import Traced, traced_of
 from streams.track.work import Work
