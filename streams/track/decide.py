@@ -180,7 +180,7 @@ def _decide_contact(one: Judged, done: Container[str], desk: Desk, work: Work) -
         _publish_changes(state, timeline, assessed, desk, work)
         if state.contact.facts and all(clock.ended_us is not None for clock in clocks):
             wake_us = forget_or_wait(one, state.name in done, desk, work)
-        if assessed.uncovered and state.name not in work.before:
+        if assessed.uncovered and state.contact.facts and state.name not in work.before:  # none that stands in
             attributes = assessed.attributes
             work.heard.append(lambda: desk.metrics.uncovered(attributes.channel, attributes.tier))
     elif state.name in done:
