@@ -34,33 +34,18 @@ def clock_at(
     if ended_us is None:
         stage, steps, stage_at_us, wake_us = _stage(running, policy, policies, due_us, now_us)
     paused_us = paused_time(running, policy.calendar, until_us)
-    return Clock(
-        contact_id=timeline.contact_id,
-        target=running.target,
-        cycle=running.cycle,
-        policy=policy,
-        span=running.span,
-        attributes=running.attributes,
-        verdict=verdict,
-        reason=reason,
-        stage=stage,
-        step=len(steps),
-        steps=steps if stage == "escalated" else (),
-        stage_at_us=stage_at_us,
-        started_us=running.start_us,
-        due_us=None if stage == "paused" else due_us,
-        ended_us=ended_us,
-        open_us=policy.calendar.elapsed(running.start_us, until_us) - paused_us,
-        wall_us=until_us - running.start_us,
-        paused_us=paused_us,
-        agent_id=running.agent_id,
-        pauses=all_pauses(running),
-        bounced_us=max(bounce for _, bounce in running.taken_back) if running.taken_back else None,
-        silently_closed=not voided and running.ended_by == "close" and running.target in RESPONSES,
-        settled_us=running.settled_us,
-        alerts_from_us=_alerts_from(running, answered_us),
-        wake_us=wake_us,
-    )
+    step, passed = len(steps), steps if stage == "escalated" else ()
+    open_us = policy.calendar.elapsed(running.start_us, until_us) - paused_us
+    bounced_us = max(bounce for _, bounce in running.taken_back) if running.taken_back else None
+    silently_closed = not voided and running.ended_by == "close" and running.target in RESPONSES
+    return Clock(  # in the order of its fields: by their names it would take three times as long
+        timeline.contact_id, running.target, running.cycle, policy, running.span, running.attributes,
+        verdict, reason, stage, step, passed, stage_at_us,
+        running.start_us, None if stage == "paused" else due_us, ended_us,
+        open_us, until_us - running.start_us, paused_us,
+        running.agent_id, all_pauses(running), bounced_us, silently_closed, running.settled_us,
+        _alerts_from(running, answered_us), wake_us,
+    )  # fmt: skip
 
 
 def _alerts_from(running: Running, answered_us: int | None) -> int | None:

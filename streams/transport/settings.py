@@ -18,8 +18,8 @@ class TransportSettings:
     replication_factor: int = 1
     topic_prefix: str = ""
     retention_days: int = 30
-    batch_records: int = 10_000
-    batch_bytes: int = 4 * 1024 * 1024
+    batch_records: int = 16_000
+    batch_bytes: int = 6 * 1024 * 1024
     batches_waiting: int = 2
     commit_interval_seconds: float = 1.0
     session_timeout_seconds: float = 10.0
