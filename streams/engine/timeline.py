@@ -223,13 +223,19 @@ def timelines(contacts: Mapping[str, Contact]) -> dict[str, Timeline]:
         return {contact_id: alone(contact) for contact_id, contact in contacts.items()}
     merges = _Merges(contacts)
     found = _gathered_world(contacts, merges, None)
+    joined = merges.members.keys() | _link_ends(contacts)
     for contact_id, (target, merge) in merges.into.items():
-        earlier = _Merges(contacts, merge)
-        found[contact_id] = _gathered_world(contacts, earlier, merge)[contact_id]
+        if contact_id in joined:  # else nothing came to it from others, now or then
+            found[contact_id] = _gathered_world(contacts, _Merges(contacts, merge), merge)[contact_id]
         found[contact_id].end = _end_of(contacts[contact_id].facts, merge)
         found[contact_id].merged_into = target
         found[contact_id].taken_back = {**found[contact_id].taken_back, **found[merges.root(contact_id)].taken_back}
     return found
+
+
+def _link_ends(contacts: Mapping[str, Contact]) -> set[str]:
+    links = [(item, name) for name, contact in contacts.items() for item in contact.facts if item.type == LINKED]
+    return {end for link, name in links for end in (name, link.data["contact_id"])}
 
 
 def _gathered_world(contacts: Mapping[str, Contact], merges: _Merges, before: Fact | None) -> dict[str, Timeline]:

@@ -3,11 +3,16 @@ twice (C6) and the order of facts (C21)."""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from types import FrameType
+
 import pytest
 
-from streams.engine.timeline import timelines
+from streams.engine.timeline import Contact, fact, timelines
 from tests.streams.engine.told import at, contacts, judge, promises, shown
 
+TIMELINE = timelines.__code__.co_filename
 ANSWERED = """
     Mon 10:00 A opened
     Mon 10:10 A answered id=m1 to=ops@example.com
@@ -232,6 +237,24 @@ def test_c17_a_target_known_only_by_a_merge_gets_clocks_from_what_was_carried_ov
     told = judge("Mon 10:00 B opened channel=chat\nMon 10:40 B merged into=A")
     assert told.spans("first_response") == [("Mon 10:00", None)]
     assert told.timeline.customer_id == "c"
+
+
+def test_c17_a_thousand_contacts_merged_into_one_take_no_thousand_times_as_long_as_one() -> None:
+    merges = [fact(minute, "/desk", f"m-{minute}", "contact.merged", {"into": "T"}) for minute in range(1_000)]
+    known = {merge.id: Contact(merge.id, "c", [merge]) for merge in merges}
+    known["L"] = Contact("L", "c", [fact(0, "/desk", "l", "contact.linked", {"contact_id": "m-1"})])
+    calls = Counter[str]()
+
+    def counted(frame: FrameType, what: str, _: object) -> None:
+        calls[what] += frame.f_code.co_filename == TIMELINE
+
+    sys.setprofile(counted)
+    try:
+        found = timelines(known)
+    finally:
+        sys.setprofile(None)
+    assert calls["call"] < 100 * len(known)
+    assert {one.merged_into for one in found.values()} == {"T", None}
 
 
 def test_c6_a_message_carried_over_that_the_target_has_already_is_one_message() -> None:
