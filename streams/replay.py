@@ -209,8 +209,11 @@ def groups(contacts: Mapping[str, Contact]) -> Iterator[dict[str, Contact]]:
     joined: dict[str, str] = {}
 
     def root(customer_id: str) -> str:
-        while joined.get(customer_id, customer_id) != customer_id:
-            customer_id = joined[customer_id]
+        path = []
+        while (above := joined.get(customer_id, customer_id)) != customer_id:
+            path.append(customer_id)
+            customer_id = above
+        joined.update(dict.fromkeys(path, customer_id))  # or many merges into one contact would make a long way
         return customer_id
 
     groups: dict[str, dict[str, Contact]] = defaultdict(dict)

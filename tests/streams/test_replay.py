@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 import orjson
@@ -9,7 +10,8 @@ import orjson
 from schemas.codec import RECORD_BYTES_MAX
 from streams import settings
 from streams.engine.identity import directory
-from streams.replay import Line, Replayed, replay
+from streams.engine.timeline import MERGED, Contact, fact
+from streams.replay import Line, Replayed, groups, replay
 
 CONFIGURATION: Final = b"""
 calendars: {always: {always_open: true}}
@@ -61,3 +63,13 @@ def test_a_contact_known_by_merges_of_two_customers_has_each_clock_once() -> Non
     assert [(one["contact_id"], one["customer_id"], one["cycle"]) for one in outcomes] == [
         ("T-1", "c-1", 1), ("T-2", "c-2", 1), ("T-unknown", "c-1", 1),
     ]  # fmt: skip
+
+
+def test_contacts_of_many_customers_merged_into_one_are_told_apart_from_others_at_once() -> None:
+    count = 20_000
+    merges = [fact(at, "/desk", f"m-{at}", MERGED, {"into": "T-outage"}) for at in range(count)]
+    contacts = {f"T-{at}": Contact(f"T-{at}", f"c-{at}", [merge]) for at, merge in enumerate(merges)}
+    begun = time.process_time()
+    found = list(groups({**contacts, "T-else": Contact("T-else", "c-else")}))
+    assert time.process_time() - begun < 3  # a minute, were the way to what they share not cut short
+    assert sorted(map(len, found)) == [1, count]
