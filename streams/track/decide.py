@@ -69,7 +69,10 @@ def _touch_unkept(desk: Desk, work: Work) -> None:
 
 
 def _settle_home(state: ContactState, desk: Desk, work: Work) -> None:
-    """A contact whose customer turned out to be another one is that one's now (C19), here or elsewhere."""
+    """A contact whose customer turned out to be another one is that one's now (C19), here or elsewhere. One that is
+    leaving goes where it was sent."""
+    if state.moved_to is not None:
+        return
     customer = work.giving_way.get(state.name) or new_customer(state, desk)
     if customer is not None:
         _go_home(state, customer, desk, work)

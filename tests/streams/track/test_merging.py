@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from streams.transport import partition_for
 from tests.streams.track.steered import Steered, event
 from tests.streams.track.test_agent import EVE, START, elsewhere, minutes, steered, verdicts
 
@@ -138,3 +139,22 @@ async def test_a_link_ties_no_contact_to_another_customers_into_which_its_end_wa
     await desk.settle()
     assert verdicts(desk)["T-1 first_response:1"] == ("open", "running", MINE)
     assert verdicts(desk)["T-2 first_response:1"] == ("kept", "ended", OTHER)
+
+
+async def test_a_contact_that_is_leaving_is_sent_once_though_one_that_it_is_linked_with_left_before() -> None:
+    desk = steered()
+    for contact, other in (("T-1", "T-2"), ("T-2", "T-1")):
+        opened(desk, int(contact[-1]), 0, contact, MINE)
+        desk.append(event(10, "contact.linked", START, contact, contact_id=other, customer_id=MINE), MINE)
+    await desk.settle()
+    for contact in ("T-1", "T-2"):
+        data = {"agent_id": "a", "customer_id": OTHER}
+        desk.append(event(20, "contact.assigned", START - minutes(1), contact, **data), MINE)
+    home = partition_for(MINE.encode(), 2)
+    assert await desk.read(home, 2)
+    while await desk.read(home, 1):
+        pass
+    headers = [record.headers for record in desk.log.topics["contact-events"][home]]
+    assert headers.count([("heardback.leaves", b"1")]) == 2
+    await desk.settle()
+    assert verdicts(desk)["T-2 first_response:1"] == ("open", "running", OTHER)
