@@ -31,7 +31,7 @@ class Home:
         """Take note of a contact as it is now; None: it is gone."""
         before = self.headers.get(contact_id)
         if before is not None and before.entangled:
-            self.tied[before.home] -= 1
+            self._untie(before.home)
         if before is not None and (header is None or header.home != before.home):
             self._take_away(contact_id, before.home)
         self.due.put(contact_id, header.wake_us if header else None)
@@ -46,6 +46,11 @@ class Home:
             known.add(contact_id)
         elif known != contact_id:
             self.contacts_of[header.home] = {known, contact_id}
+
+    def _untie(self, customer_id: str) -> None:
+        self.tied[customer_id] -= 1
+        if not self.tied[customer_id]:
+            del self.tied[customer_id]
 
     def _take_away(self, contact_id: str, customer_id: str) -> None:
         known = self.contacts_of[customer_id]
