@@ -223,14 +223,22 @@ def timelines(contacts: Mapping[str, Contact]) -> dict[str, Timeline]:
         return {contact_id: alone(contact) for contact_id, contact in contacts.items()}
     merges = _Merges(contacts)
     found = _gathered_world(contacts, merges, None)
-    joined = merges.members.keys() | _link_ends(contacts)
+    ends = _link_ends(contacts)
     for contact_id, (target, merge) in merges.into.items():
-        if contact_id in joined:  # else nothing came to it from others, now or then
-            found[contact_id] = _gathered_world(contacts, _Merges(contacts, merge), merge)[contact_id]
+        if contact_id in merges.members or contact_id in ends:  # else nothing came to it from others, now or then
+            found[contact_id] = _as_it_was(contacts, contact_id, merge, shares=bool(ends))
         found[contact_id].end = _end_of(contacts[contact_id].facts, merge)
         found[contact_id].merged_into = target
         found[contact_id].taken_back = {**found[contact_id].taken_back, **found[merges.root(contact_id)].taken_back}
     return found
+
+
+def _as_it_was(contacts: Mapping[str, Contact], contact_id: str, merge: Fact, *, shares: bool) -> Timeline:
+    """A contact before it was merged away; `shares`: links may have given it answers of others."""
+    earlier = _Merges(contacts, merge)
+    if shares:
+        return _gathered_world(contacts, earlier, merge)[contact_id]
+    return _gathered(contacts[contact_id], earlier)
 
 
 def _link_ends(contacts: Mapping[str, Contact]) -> set[str]:
@@ -391,10 +399,12 @@ class _Merges:
     def moved_into(self, contact_id: str) -> list[Fact]:
         """Facts that merging brought here, of whole chains."""
         moved: list[Fact] = []
-        for source in self.members.get(contact_id, ()):
+        ahead = [*reversed(self.members.get(contact_id, ()))]
+        while ahead:  # a chain may be longer than calls may nest
+            source = ahead.pop()
             own = self._contacts[source].facts
             moved += [travelled for item in own if (travelled := _moved(item, _first_opened(own)))]
-            moved += self.moved_into(source)
+            ahead += reversed(self.members.get(source, ()))
         return moved
 
 

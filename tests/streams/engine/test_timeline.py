@@ -257,6 +257,15 @@ def test_c17_a_thousand_contacts_merged_into_one_take_no_thousand_times_as_long_
     assert {one.merged_into for one in found.values()} == {"T", None}
 
 
+def test_c17_a_chain_of_merges_may_be_longer_than_calls_may_nest() -> None:
+    last = sys.getrecursionlimit()
+    steps = [fact(step, "/desk", f"m-{step}", "contact.merged", {"into": f"T-{step + 1}"}) for step in range(last)]
+    written = fact(0, "/desk", "o", "contact.opened", {"channel": "email"})
+    known = {f"T-{step}": Contact(f"T-{step}", "c", [merge]) for step, merge in enumerate(steps)}
+    known["T-0"].facts.insert(0, written)
+    assert [item.id for item in timelines(known)[f"T-{last}"].facts] == ["o"]
+
+
 def test_c6_a_message_carried_over_that_the_target_has_already_is_one_message() -> None:
     story = "Mon 10:00 A opened id=m1\nMon 10:10 A answered\nMon 10:20 B opened id=m1\nMon 10:30 B merged into=A"
     assert judge(story).says("next_response") == []
