@@ -34,6 +34,9 @@ pytestmark = pytest.mark.kafka
 SHORT = replace(SETTINGS, request_timeout_seconds=2.0, start_timeout_seconds=4.0, stop_timeout_seconds=3.0)
 PATIENT = replace(SETTINGS, request_timeout_seconds=5.0, start_timeout_seconds=60.0, stop_timeout_seconds=3.0)
 
+READY_SECONDS = 120.0
+"""A worker that is never ready fails its test, and not the whole run."""
+
 
 @pytest.fixture(scope="module")
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
@@ -70,8 +73,9 @@ async def test_a_silent_broker_is_an_error_at_start_within_the_time_allowed(own_
 
 async def test_a_stop_has_its_limit_when_the_broker_is_silent(own_kafka: Kafka) -> None:
     runtime = runtime_on(own_kafka, "stopping", [])
-    await runtime.start()
-    await runtime.wait_ready()
+    async with asyncio.timeout(READY_SECONDS):
+        await runtime.start()
+        await runtime.wait_ready()
     await runtime.client.append("stopping-contact-events", {0: [Record(key=b"k", value=b"v")]})
     own_kafka.pause()
     before = time.monotonic()
@@ -102,8 +106,9 @@ async def test_topics_are_made_once_a_broker_that_has_only_begun_names_itself(ow
 async def test_a_write_that_nobody_acknowledges_stops_the_worker_and_is_made_good_after(own_kafka: Kafka) -> None:
     seen: list[bytes] = []
     runtime = runtime_on(own_kafka, "writing", seen)
-    await runtime.start()
-    await runtime.wait_ready()
+    async with asyncio.timeout(READY_SECONDS):
+        await runtime.start()
+        await runtime.wait_ready()
 
     async def feed() -> None:
         for number in range(10_000):
@@ -134,8 +139,9 @@ async def test_a_write_that_nobody_acknowledges_stops_the_worker_and_is_made_goo
 async def test_a_worker_outlives_a_restart_of_the_broker_while_idle(own_kafka: Kafka) -> None:
     seen: list[bytes] = []
     runtime = runtime_on(own_kafka, "outliving", seen)
-    await runtime.start()
-    await runtime.wait_ready()
+    async with asyncio.timeout(READY_SECONDS):
+        await runtime.start()
+        await runtime.wait_ready()
     await asyncio.to_thread(own_kafka.kill)
     await asyncio.to_thread(own_kafka.restart)
     client = create_app("client", own_kafka.url, topics=TOPICS, settings=PATIENT).client
@@ -149,8 +155,9 @@ async def test_a_worker_outlives_a_restart_of_the_broker_while_idle(own_kafka: K
 
 async def test_a_coordinator_that_has_to_be_found_again_may_take_as_long_as_a_request(own_kafka: Kafka) -> None:
     runtime = runtime_on(own_kafka, "finding", [])
-    await runtime.start()
-    await runtime.wait_ready()
+    async with asyncio.timeout(READY_SECONDS):
+        await runtime.start()
+        await runtime.wait_ready()
     member = cast(KafkaMember, runtime._group.member)
     coordinator, unanswered = member._joined()._coordinator, [False] * 5
     heartbeat = coordinator._do_heartbeat
