@@ -57,6 +57,7 @@ class BatchConsumer(base.Consumer):
         self._epoch = 0
         self._joined = False
         self.ready = asyncio.Event()
+        self.assigned = asyncio.Event()  # by the group, for the first time, be it nothing
 
     # -- life
 
@@ -86,6 +87,7 @@ class BatchConsumer(base.Consumer):
         if not self.app.rebalancing:
             self.app.on_rebalance_start()
         self._epoch += 1
+        self.assigned.set()
         self.app.consumer_generation_id = self._epoch
         logger.info("partitions assigned", extra={"partitions": len(assigned), "generation": generation})
         fences = {tp: Fence(partition=tp.partition, generation=self._epoch) for tp in sorted(assigned)}

@@ -73,6 +73,7 @@ class Runtime:
         self._closed = asyncio.Event()
         self._client_open = False
         self._running: asyncio.Task[None] | None = None
+        self._expecting: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self.app = BulkApp(self, transport_for(broker_url), broker=f"{broker_url.partition('://')[0]}://")
 
@@ -144,6 +145,7 @@ class Runtime:
             await self._close_client()
             raise
         self._running = asyncio.create_task(self._run())
+        self._expecting = asyncio.create_task(self._expect_partitions())
 
     async def wait_ready(self) -> None:
         """Returns when every partition assigned so far is ready. Raises what crashed the app."""
@@ -256,6 +258,16 @@ class Runtime:
         except Exception as error:  # noqa: BLE001  # told to whoever waits for us
             self.fail(error)
 
+    async def _expect_partitions(self) -> None:
+        """A group that never says which partitions are ours, if any, would keep this worker waiting without a word. It
+        may first have to give up on members that died."""
+        limit = self.settings.start_timeout_seconds + 3 * self.settings.session_timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                await self._group.assigned.wait()
+        except TimeoutError:
+            self.fail(BrokerUnreachable(f"{self.broker_url}: group {self.app_id} assigned nothing within {limit:g} s"))
+
     async def _ready(self) -> None:
         await self._group.ready.wait()
 
@@ -271,8 +283,9 @@ class Runtime:
         except Exception as error:  # noqa: BLE001  # told to whoever waits for us
             self._failure = self._failure or error
         finally:
-            if self._running is not None:
-                self._running.cancel()
+            for task in (self._running, self._expecting):
+                if task is not None:
+                    task.cancel()
             try:
                 if not finished:
                     await self.app.abandon()

@@ -345,6 +345,21 @@ async def test_a_worker_outlives_a_broker_that_does_not_say_in_time_where_its_lo
     await runtime.wait_closed()
 
 
+async def test_a_group_that_never_assigns_anything_is_an_error_and_no_silence(broker: Broker) -> None:
+    soon = replace(broker.settings, start_timeout_seconds=3.0, session_timeout_seconds=0.2, request_timeout_seconds=0.1)
+    runtime = broker.runtime(settings=soon)
+    runtime.agent(EVENTS, Collected())
+
+    async def never(*_: object) -> None:
+        """The group does not answer."""
+
+    runtime._group.member.join = never  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        await runtime.start()
+        with pytest.raises(BrokerUnreachable, match=r"assigned nothing within 3\.6 s"):
+            await runtime.wait_ready()
+
+
 async def test_a_stop_ends_the_batch_in_hand_and_commits_it(broker: Broker, log: LogClient) -> None:
     runtime = broker.runtime()
     begun, ended = asyncio.Event(), asyncio.Event()
