@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from tests.servers.kafka import Kafka
+from tests.servers.kafka import GAVE_UP, START_SECONDS, Kafka
 from tests.servers.process import ServerError, wait_until
 
 pytestmark = pytest.mark.kafka
@@ -49,6 +49,30 @@ async def read(broker: Kafka, topic: str, count: int, *, group: str) -> list[byt
         values = [(await consumer.getone()).value for _ in range(count)]
         await consumer.commit()
     return values
+
+
+class Unlucky(Kafka):
+    """The first time its groups cannot be used, and it says so."""
+
+    starts = 0
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.starts += 1
+        self._start_seconds = 1 if self.starts == 1 else START_SECONDS
+        if self.starts == 1:
+            self.log.write_bytes(GAVE_UP + b"-0 with epoch 0\n")
+
+    def answers(self) -> bool:
+        return self.starts > 1 and super().answers()
+
+
+async def test_a_broker_whose_groups_cannot_be_used_is_started_once_more(tmp_path: Path) -> None:
+    with Unlucky(tmp_path) as broker:
+        assert broker.starts == 2
+        await create_topic(broker, "again")
+        await send(broker, "again", b"a")
+        assert await read(broker, "again", 1, group="again") == [b"a"]
 
 
 async def test_what_is_sent_is_read_by_a_consumer_group(kafka: Kafka) -> None:
