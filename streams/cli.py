@@ -34,7 +34,7 @@ from streams.commands.arguments import (
     unread_output,
     wrong,
 )
-from streams.commands.given import ConfigFile, configuration, customers_of, faults_but_secrets
+from streams.commands.given import ConfigFile, configuration, customers_of
 
 app = typer.Typer(
     name="heardback",
@@ -76,7 +76,7 @@ def check(
     known = None if customers is None else customers_of(customers)
 
     def faults_of(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
-        yield from faults_but_secrets(loaded)
+        yield from checking.faults_but_secrets(loaded)
         if known is not None:
             without = set(checking.faults_of_routes(loaded))
             yield from (fault for fault in checking.faults_of_routes(loaded, known) if fault not in without)

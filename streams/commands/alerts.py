@@ -21,7 +21,8 @@ import typer
 from schemas.configuration import Configuration
 from schemas.topics import ALERTS, DELIVERIES
 from streams.commands.arguments import DATA, Broker, DataFolder, broker_url, failed, wrong
-from streams.commands.log import ConfigFile, configuration, opened
+from streams.commands.given import configuration
+from streams.commands.log import ConfigFile, opened
 
 if TYPE_CHECKING:
     from streams.transport import LogClient

@@ -1,4 +1,5 @@
-"""What `heardback check` says beyond the shape of the configuration: routes that reach nobody, and who is told.
+"""What `heardback check` says beyond the shape of the configuration: receivers and routes that cannot work, and who is
+told.
 
 Matching alerts against routes is `alerting.routes`; reading the file `streams.settings`.
 """
@@ -6,9 +7,12 @@ Matching alerts against routes is `alerting.routes`; reading the file `streams.s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
-from alerting import routes
+import typer
+
+from alerting import receivers, routes, secret
 from alerting.notify import Routes
 from schemas.configuration import Configuration
 from schemas.customers import Customer
@@ -24,6 +28,33 @@ def faults_of_routes(
     """Routes that can reach nobody. `customers`: all that there are, where they are known."""
     for index, fault in routes.faults(loaded.alerts, _known(loaded, customers)):
         yield ("alerts", "routes", index), fault
+
+
+def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
+    """What is wrong with the receivers, each by itself, and routes that can reach nobody."""
+    for index, receiver in enumerate(loaded.alerts.receivers):
+        for fault in receivers.faults(receiver, loaded.alerts.outbound_hosts):
+            yield ("alerts", "receivers", index), fault
+    yield from faults_of_routes(loaded)
+    if (webhook := loaded.alerts.pagerduty_webhook) is not None:
+        try:
+            secret.given(webhook.secret, webhook.secret_file)
+        except ValueError as fault:
+            yield ("alerts", "pagerduty_webhook"), str(fault)
+
+
+def faults_but_secrets(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
+    """The same where the secrets need not be at hand; says which receivers were not looked at for that."""
+    for location, fault in faults_of_receivers(loaded):
+        file = None
+        if location[1] == "receivers":
+            file = loaded.alerts.receivers[int(location[-1])].secret_file
+        elif location[1] == "pagerduty_webhook" and loaded.alerts.pagerduty_webhook is not None:
+            file = loaded.alerts.pagerduty_webhook.secret_file
+        if file is not None and not Path(file).exists():
+            typer.echo(f"heardback: not checked, as its secret is not here: {fault}", err=True)
+        else:
+            yield location, fault
 
 
 def counted(count: int, one: str, many: str) -> str:

@@ -18,7 +18,8 @@ import typer
 
 from schemas.refusals import Reason
 from streams.commands.arguments import DATA, Broker, DataFolder, an_instant, broker_url, failed, wrong
-from streams.commands.log import ConfigFile, configuration, opened
+from streams.commands.given import configuration
+from streams.commands.log import ConfigFile, opened
 
 if TYPE_CHECKING:
     from streams.dead_letters import DeadLetters, Kept

@@ -7,9 +7,8 @@ How a file is checked belongs to `streams.settings` and `streams.commands.checki
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -17,6 +16,8 @@ from schemas.configuration import Configuration
 from schemas.customers import Customer
 from streams import settings
 from streams.commands.arguments import wrong
+
+CONFIG: Final = Path("heardback.yaml")
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", envvar="HEARDBACK_CONFIG", help="The configuration file, heardback.yaml.")
@@ -26,42 +27,16 @@ CustomersFile = Annotated[
 ]
 
 
-def configuration(path: Path, faults_of: settings.FaultsOf = settings.no_further_faults) -> Configuration:
-    """The configuration in `path`, or every fault on standard error and status 2."""
+def configuration(path: Path | None, faults_of: settings.FaultsOf = settings.no_further_faults) -> Configuration:
+    """The configuration in `path`, else in heardback.yaml, else what the environment says; leaves with status 2 and
+    every fault where it cannot be used."""
+    path = path or (CONFIG if CONFIG.exists() else None)
     try:
-        return settings.load(path, os.environ, faults_of)
+        if path is not None:
+            return settings.load(path, os.environ, faults_of)
+        return settings.parse(b"", file="", environment=os.environ, faults_of=faults_of)
     except settings.ConfigurationError as invalid:
         wrong(*invalid.faults)
-
-
-def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
-    """What is wrong with the receivers, each by itself, and routes that can reach nobody."""
-    from alerting import receivers, secret
-    from streams.commands.checking import faults_of_routes
-
-    for index, receiver in enumerate(loaded.alerts.receivers):
-        for fault in receivers.faults(receiver, loaded.alerts.outbound_hosts):
-            yield ("alerts", "receivers", index), fault
-    yield from faults_of_routes(loaded)
-    if (webhook := loaded.alerts.pagerduty_webhook) is not None:
-        try:
-            secret.given(webhook.secret, webhook.secret_file)
-        except ValueError as fault:
-            yield ("alerts", "pagerduty_webhook"), str(fault)
-
-
-def faults_but_secrets(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
-    """The same where the secrets need not be at hand; says which receivers were not looked at for that."""
-    for location, fault in faults_of_receivers(loaded):
-        file = None
-        if location[1] == "receivers":
-            file = loaded.alerts.receivers[int(location[-1])].secret_file
-        elif location[1] == "pagerduty_webhook" and loaded.alerts.pagerduty_webhook is not None:
-            file = loaded.alerts.pagerduty_webhook.secret_file
-        if file is not None and not Path(file).exists():
-            typer.echo(f"heardback: not checked, as its secret is not here: {fault}", err=True)
-        else:
-            yield location, fault
 
 
 def customers_of(name: str | None) -> list[Customer]:

@@ -5,22 +5,17 @@ What stands in it is the business of each command.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.configuration import Configuration
-from streams import settings
 from streams.commands.arguments import wrong
 
 if TYPE_CHECKING:
     from streams.transport import LogClient
-
-CONFIG: Final = Path("heardback.yaml")
 
 ConfigFile = Annotated[
     Path | None,
@@ -28,18 +23,6 @@ ConfigFile = Annotated[
         "--config", envvar="HEARDBACK_CONFIG", help="For the topics' prefix. Default: heardback.yaml, if any."
     ),
 ]
-
-
-def configuration(path: Path | None, faults_of: settings.FaultsOf = settings.no_further_faults) -> Configuration:
-    """The configuration in `path`, else in heardback.yaml, else what the environment says; leaves with status 2 and
-    every fault where it cannot be used."""
-    path = path or (CONFIG if CONFIG.exists() else None)
-    try:
-        if path is not None:
-            return settings.load(path, os.environ, faults_of)
-        return settings.parse(b"", file="", environment=os.environ, faults_of=faults_of)
-    except settings.ConfigurationError as invalid:
-        wrong(*invalid.faults)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import typer
 
 from streams import settings
 from streams.commands.arguments import DATA, Broker, DataFolder, KafkaBroker, Port, broker_url, failed, in_words, wrong
-from streams.commands.given import ConfigFile, CustomersFile, configuration, customers_of, faults_of_receivers, token_of
+from streams.commands.given import ConfigFile, CustomersFile, configuration, customers_of, token_of
 
 Host = Annotated[str, typer.Option(envvar="HEARDBACK_HOST", help="Where HTTP listens; beyond loopback with a token.")]
 Token = Annotated[
@@ -68,6 +68,7 @@ def _start(
     from streams import logs
     from streams.commands import reporting, running, stopping
     from streams.commands.auditing import AUDIT, Auditor, arguments, telling
+    from streams.commands.checking import faults_of_receivers
     from streams.facts import FactsError
     from streams.gateway import UnsafeListen
     from streams.track.agent import RefusedInARowError

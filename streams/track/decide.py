@@ -37,10 +37,11 @@ async def decide(desk: Desk, work: Work, pace: Pace) -> None:
     _touch_unkept(desk, work)
     for name in list(work.touched):
         _settle_home(work.states[name], desk, work)
-    for home, names in _touched_by_home(work).items():
-        if _is_tied(home, names, desk, work):
-            _settle_merged(home, names, desk, work)
-    for home, names in _touched_by_home(work).items():
+    touched = _touched_by_home(work)
+    tied = {home: names for home, names in touched.items() if _is_tied(home, names, desk, work)}
+    for home, names in tied.items():
+        _settle_merged(home, names, desk, work)
+    for home, names in (_touched_by_home(work) if tied else touched).items():
         _decide_contacts(home, names, desk, work)
         await pace()
     by_home: dict[str, set[str]] = defaultdict(set)
