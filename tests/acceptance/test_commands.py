@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -360,11 +361,7 @@ def test_without_its_broker_each_role_says_so_in_time_and_ends(tmp_path: Path) -
     assert time.monotonic() - began < 30
 
 
-def test_a_folder_that_may_not_be_written_is_said(config: Path, tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    sealed = tmp_path / "sealed"
-    sealed.mkdir(mode=0o500)
+def test_a_folder_that_may_not_be_written_is_said(config: Path, sealed: Path) -> None:
     done = command("run", "--config", config, "--data", sealed / "data", "--port", 0)
     assert done.returncode == 1
-    assert "Permission denied" in done.stderr
+    assert re.search(f"{sealed}/data: (Permission denied|Read-only file system)", done.stderr)
