@@ -6,6 +6,7 @@ files of a system mean is in its module of `streams.ingest`; here they are only 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -164,6 +165,7 @@ def run(source: Source, names: Sequence[str], options: Options, out: BinaryIO, e
     """Write every event of the files to `out`, a line each, and every refusal to `errors`. Raises OSError
     where a file cannot be read on or `out` not be written."""
     result = Imported()
+    logging.getLogger("flufl.bounce").disabled = True  # a traceback for each of its patterns that fails
     with _progress(errors) as progress:
         for name in names:
             task = progress.add_task(name, total=None) if progress is not None and source.folders else None

@@ -13,7 +13,6 @@ tried (`Action: delayed`, a warning) is transient.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -266,7 +265,6 @@ def _complaints(message: Message, text: str, returned: Returned, *, guess: bool)
 
 
 def _flufl(message: Message) -> Iterable[bytes]:
-    logging.getLogger("flufl.bounce").disabled = True  # it logs a traceback for each pattern that fails
     try:
         temporary, permanent = all_failures(message)
     except Exception:  # noqa: BLE001 - patterns over hostile text fail in many ways, and are only a last resort

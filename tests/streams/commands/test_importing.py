@@ -145,6 +145,14 @@ def test_nothing_of_the_customers_words_is_said_on_standard_error(tmp_path: Path
     assert "secret" not in done.err
 
 
+def test_what_a_librarys_patterns_stumble_over_is_a_refusal_and_no_traceback() -> None:
+    head = b"To: help@desk.example\nSubject: Undeliverable\nReturn-Path: <>\nMessage-ID: <m@desk.example>\n"
+    head += b"Date: Tue, 10 Nov 2026 10:02:00 +0000\nContent-Type: multipart/mixed; boundary=B\n\n"
+    done = imported("mail", "-", stdin=head)  # parts that are not there
+    assert (done.out, "Traceback" in done.err) == (b"", False)
+    assert done.err.startswith("broken_mail: -#1: a bounce that names neither"), done.err
+
+
 def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
     done = imported("zendisk", LOG)
     assert (done.status, done.out) == (2, b"")
