@@ -213,6 +213,6 @@ def test_an_automatic_reply_that_speaks_of_delivery_is_no_bounce():
     assert [(event.type, event.data.automated) for event in reading.events] == [("message.received", True)]
 
 
-def test_patterns_that_fail_say_nothing(caplog: pytest.LogCaptureFixture):
-    assert read("Undeliverable.", Subject="Undeliverable").refusals
-    assert not caplog.records
+def test_a_bounce_over_which_a_librarys_patterns_fail_is_refused_by_name():
+    (refusal,) = read("Undeliverable.", Subject="Undeliverable").refusals
+    assert "neither recipient nor message" in refusal.detail
