@@ -23,31 +23,27 @@ from mode import Service
 from streams.transport.batching import Batch, Fence
 from streams.transport.errors import BrokerUnreachable, Fenced
 from streams.transport.member import Member
+from streams.transport.owner import Owner
 from streams.transport.progress import PartitionState, Progress
 from streams.transport.settings import TransportSettings
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Batch], Awaitable[None]]
-BringUp = Callable[[int], Awaitable[None]]
-TakeDown = Callable[[int], Awaitable[None]]
 
 
 class BatchConsumer(base.Consumer):
-    """One per app; asks the app's runtime for settings and hooks, and tells it of failures."""
+    """One per app; asks the app's owner for settings and hooks, and tells it of failures."""
 
     app: Any
     transport: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        runtime = self.app.runtime
+        self._owner: Owner = self.app.owner
         self.member: Member = self.transport.new_member()
-        self.settings: TransportSettings = runtime.settings
-        self.progress: Progress = runtime.progress_of
-        self._bring_up: BringUp = runtime.bring_up
-        self._take_down: TakeDown = runtime.take_down
-        self._fail: Callable[[BaseException], None] = runtime.fail
+        self.settings: TransportSettings = self._owner.settings
+        self.progress: Progress = self._owner.progress_of
         self._states: dict[TP, PartitionState] = {}
         self._tasks_of: dict[int, list[asyncio.Task[None]]] = {}
         self._up: set[int] = set()
@@ -74,7 +70,7 @@ class BatchConsumer(base.Consumer):
         """Joins the group; called once, by the conductor."""
         if not self._joined:
             self._joined = True
-            await self.member.join(sorted(topics), self._revoked, self._assigned, self._fail)
+            await self.member.join(sorted(topics), self._revoked, self._assigned, self._owner.fail)
 
     async def _revoked(self, revoked: set[TP]) -> None:  # noqa: ARG002  # always all of them
         self.app.on_rebalance_start()
@@ -106,7 +102,7 @@ class BatchConsumer(base.Consumer):
             self._now_ready()
 
     async def _run_partition(self, number: int, tps: list[TP]) -> None:
-        await self._bring_up(number)
+        await self._owner.bring_up(number)
         await self._position(tps)
         self._up.add(number)
         logger.info("partition ready", extra={"partition": number})
@@ -132,7 +128,7 @@ class BatchConsumer(base.Consumer):
         self._epoch += 1  # no fence given out so far holds any more
         self.progress.assigned({})
         for number in sorted(up):
-            await self._take_down(number)
+            await self._owner.take_down(number)
 
     async def abandon(self) -> None:
         """Leaves without finishing anything."""
@@ -272,7 +268,7 @@ class BatchConsumer(base.Consumer):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
+            self._owner.fail(error)
 
     def ack(self, message: Message) -> bool:
         """Faust's acknowledgement of a message; commits do not depend on it."""
@@ -295,7 +291,7 @@ class BatchConsumer(base.Consumer):
 
     def topic_partitions(self, topic: str) -> int | None:
         """Partition count of a topic that was checked at start."""
-        return cast("int | None", self.app.runtime.partition_counts.get(topic))
+        return self._owner.partition_counts.get(topic)
 
     def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
         """Where a key belongs."""

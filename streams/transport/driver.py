@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import faust
 import mode
@@ -19,10 +19,8 @@ from faust.types.tuples import RecordMetadata
 from streams.transport.batching import Record, partition_for
 from streams.transport.consumer import BatchConsumer
 from streams.transport.member import Member
+from streams.transport.owner import Owner
 from streams.transport.table import BulkTable, BulkTables
-
-if TYPE_CHECKING:
-    from streams.transport.runtime import Runtime
 
 
 class BatchSchema(faust.Schema[Any, Any]):
@@ -50,7 +48,7 @@ class BulkProducer(base.Producer):
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         when_ms = None if timestamp is None else int(timestamp * 1000)
         record = Record(key=key, value=value, headers=tuple(pairs), timestamp_ms=when_ms)
-        await self.runtime.client.append(topic, {chosen: [record]})
+        await self.owner.client.append(topic, {chosen: [record]})
         sent: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
         sent.set_result(RecordMetadata(topic, chosen, TP(topic, chosen), -1, timestamp, 0))
         return sent
@@ -64,15 +62,15 @@ class BulkProducer(base.Producer):
         await self.buffer.flush()
 
     @property
-    def runtime(self) -> Runtime:
+    def owner(self) -> Owner:
         """Whom the app belongs to."""
-        return cast(BulkApp, self.app).runtime
+        return cast(BulkApp, self.app).owner
 
     def partition_of(self, topic: str, key: bytes | None, partition: int | None) -> int:
         """The partition asked for, else the one of the key."""
         if partition is not None:
             return partition
-        count = self.runtime.partition_counts.get(topic, 1)
+        count = self.owner.partition_counts.get(topic, 1)
         return partition_for(key, count) if key is not None else 0
 
     def key_partition(self, topic: str, key: bytes) -> TP:
@@ -110,15 +108,15 @@ class Boot(BootStrategy):
 
 
 class BulkApp(faust.App):
-    """A Faust app that belongs to a `Runtime`."""
+    """A Faust app that belongs to a worker."""
 
     BootStrategy = Boot
 
-    def __init__(self, runtime: Runtime, transport: type[BulkTransport], **options: Any) -> None:
-        self.runtime = runtime
+    def __init__(self, owner: Owner, transport: type[BulkTransport], **options: Any) -> None:
+        self.owner = owner
         self._transport_class = transport
         super().__init__(
-            runtime.app_id, Table=BulkTable, TableManager=BulkTables, web_enabled=False, topic_allow_declare=False,
+            owner.app_id, Table=BulkTable, TableManager=BulkTables, web_enabled=False, topic_allow_declare=False,
             topic_disable_leader=True, autodiscover=False, stream_wait_empty=True, **options,
         )  # fmt: skip
 
@@ -147,7 +145,7 @@ class BulkApp(faust.App):
 
     def _crash(self, reason: BaseException) -> None:
         super()._crash(reason)
-        self.runtime.fail(reason)
+        self.owner.fail(reason)
 
 
 def _services_under(root: mode.Service) -> list[mode.Service]:

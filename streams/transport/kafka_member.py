@@ -295,7 +295,7 @@ class Transport(BulkTransport):
 
     def new_member(self) -> KafkaMember:
         """A member of the app's group, not yet started."""
-        return KafkaMember(cast(Any, self.app).runtime.client, self.app.conf.id)
+        return KafkaMember(cast(Any, self.app).owner.client, self.app.conf.id)
 
 
 def monotonic() -> float:

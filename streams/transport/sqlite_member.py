@@ -105,4 +105,4 @@ class Transport(BulkTransport):
 
     def new_member(self) -> SqliteMember:
         """A member of the app's group, not yet started."""
-        return SqliteMember(cast(Any, self.app).runtime.client, self.app.conf.id)
+        return SqliteMember(cast(Any, self.app).owner.client, self.app.conf.id)

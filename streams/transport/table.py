@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import faust
 from faust.tables.manager import TableManager
@@ -17,9 +17,7 @@ from faust.tables.manager import TableManager
 from streams.transport.batching import Fence, Record
 from streams.transport.client import LogClient
 from streams.transport.errors import Fenced, RecoveryStalled
-
-if TYPE_CHECKING:
-    from streams.transport.runtime import Runtime
+from streams.transport.owner import Owner
 
 Changes = Mapping[bytes, bytes | None]
 
@@ -29,7 +27,7 @@ class BulkTable(faust.Table[bytes, bytes]):
 
     def __init__(self, app: Any, *, name: str, **kwargs: Any) -> None:
         super().__init__(app, name=name, key_type=bytes, value_type=bytes, **kwargs)
-        self._runtime: Runtime = app.runtime
+        self._owner: Owner = app.owner
         self._partitions: dict[int, dict[bytes, bytes]] = {}
 
     @property
@@ -51,7 +49,7 @@ class BulkTable(faust.Table[bytes, bytes]):
         if not changes:
             return
         records = [Record(key=key, value=value) for key, value in changes.items()]
-        await self._runtime.send(self.changelog, {partition: records}, fence=fence)
+        await self._owner.send(self.changelog, {partition: records}, fence=fence)
         _apply(self._held(partition), changes.keys(), changes.values())
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
