@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from alerting.owed import Pace
-from tests.alerting.records import at_risk, ended, escalated, overdue
-from tests.alerting.worker import NOW, alerts_spec, pager, quiet, verified, webhook, worker
-from tests.servers.receiver import Receiver
+from streams.transport import partition_for
+from tests.alerting.records import at_risk, ended, escalated, overdue, superseded
+from tests.alerting.worker import NOW, SETTINGS, Worker, alerts_spec, pager, quiet, verified, webhook, worker
+from tests.servers.receiver import Answer, Receiver, Reset
 
 SPEED = 60.0
 USUAL = Pace()
@@ -110,3 +111,71 @@ async def test_after_ten_minutes_away_everything_is_delivered_in_order_but_what_
         told_of = {event["payload"]["component"] for event in events if event["event_action"] == "trigger"}
         assert told_of == {f"c-{number % 20}" for number in waits}
         assert len(events) == 1 + len(told_of), "once a customer"
+
+
+def homes() -> tuple[str, str]:
+    """Two customers of different partitions."""
+    names = {partition_for(name.encode(), SETTINGS.partitions): name for name in map("c-{}".format, range(40))}
+    return names[0], names[1]
+
+
+async def folded(found: Worker) -> None:
+    """Everything that was published is known, be it told or not."""
+    async with asyncio.timeout(20):
+        while any(progress.lag_records for progress in found.runtime.progress()):  # nobody tells of it
+            await asyncio.sleep(0.01)
+
+
+def incidents(desk: Receiver) -> set[str]:
+    """Of whom a pager has an open incident."""
+    of: dict[str, str] = {}
+    for event in (request.json() for request in desk.accepted):
+        if event["event_action"] == "resolve":
+            of.pop(event["dedup_key"], None)
+        else:
+            of[event["dedup_key"]] = event["payload"]["component"]
+    return set(of.values())
+
+
+@pytest.mark.parametrize("before", [Answer(), Reset(), None], ids=["told", "perhaps told", "not told"])
+@pytest.mark.parametrize("new_first", [False, True], ids=["left first", "came first"])
+@pytest.mark.parametrize("again", [False, True], ids=["same worker", "started again"])
+async def test_a_contact_that_moves_to_another_customer_while_nobody_can_be_told(
+    tmp_path: Path, hook: Receiver, desk: Receiver, before: Answer | Reset | None, *, new_first: bool, again: bool
+) -> None:
+    old, new = homes()
+    url, spec = f"sqlite:///{tmp_path}/log.sqlite3", alerts_spec(webhook(hook.url), pager(desk.url))
+    move = [superseded(2, customer_id=old), overdue(3, customer_id=new)]
+    async with worker(url, spec) as found:
+        for receiver in (hook, desk):
+            if before is None:
+                receiver.stop()
+            else:
+                receiver.next(before)
+        await found.publish(overdue(customer_id=old))
+        for receiver in (hook, desk):
+            if before is not None:
+                await receiver.arrived(lambda requests: requests)
+            if before == Answer():
+                await quiet(found)
+            receiver.stop()
+        for record in reversed(move) if new_first else move:
+            await found.publish(record)
+            await folded(found)
+        if not again:
+            hook.start()
+            desk.start()
+            await quiet(found)
+    if again:
+        hook.start()
+        desk.start()
+    async with worker(url, spec) as found:
+        await quiet(found)
+        last = verified(hook.accepted[-1])
+        assert (last["state"], last["customer_id"]) == ("firing", new)
+        assert incidents(desk) == {new}
+        await found.publish(ended(4, customer_id=new))
+        await quiet(found)
+        last = verified(hook.accepted[-1])
+        assert (last["state"], last["customer_id"]) == ("resolved", new)
+        assert incidents(desk) == set()
