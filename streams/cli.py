@@ -38,12 +38,26 @@ from streams.commands.given import ConfigFile, configuration, customers_of
 
 app = typer.Typer(
     name="heardback",
-    help="Did every customer hear back? Watches contacts over every channel and pages for unanswered customers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"heardback {version('heardback')}")
+        raise typer.Exit
+
+
+@app.callback()
+def heardback(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Did every customer hear back? Watches contacts over every channel and pages for unanswered customers."""
 
 
 def main() -> None:
@@ -70,7 +84,7 @@ def check(
         typer.Option(help="All customers there are: a route for a tier or an owner that none has is a fault."),
     ] = None,
 ) -> None:
-    """Validate the configuration: all faults at once, with line numbers."""
+    """Validate the configuration. All faults are named at once, with line numbers."""
     from streams.commands import checking
 
     known = None if customers is None else customers_of(customers)
@@ -113,7 +127,7 @@ def replay(
         Path | None, typer.Option(help="Folder for outcomes, alerts, journeys, dead letters, summary.")
     ] = None,
 ) -> None:
-    """Run the engine over files in simulated time and say what every clock came to."""
+    """Run the engine over files, in simulated time. Says what every clock came to."""
     from streams.commands import replaying
     from streams.commands.bar import bar
 
@@ -152,7 +166,7 @@ def explain(
     summary: Annotated[bool, typer.Option("--summary", help="Show the customer's words too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
 ) -> None:
-    """Say why each clock of a contact says what it says: every stretch, counted or not, with its cause."""
+    """Say why each clock of a contact says what it says. Every stretch, counted or not, with its cause."""
     from streams.commands import explaining
 
     instant = an_instant(at) if at else None
@@ -175,8 +189,9 @@ def audit(
     at: Annotated[str | None, typer.Option(help="Take this instant for now. Default: now.")] = None,
     form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
-    """Judge everything anew from the events, and hold it against what was made of them: outcomes, instants to look
-    again, alerts and their deliveries. Works beside a running heardback. Status 1 where something disagrees."""
+    """Judge everything anew, and say what disagrees. From the events, held against what was made of them: outcomes,
+    instants to look again, alerts and their deliveries. Works beside a running heardback. Status 1 where something
+    disagrees."""
     import orjson
 
     from streams.audit import NothingToAudit
@@ -223,7 +238,7 @@ def report(
     ] = None,
     data: DataFolder = DATA,
 ) -> None:
-    """Write the weekly responsiveness report: who heard back as promised, who was let down, who still waits."""
+    """Write the weekly responsiveness report. Who heard back as promised, who was let down, who still waits."""
     from streams.commands import reporting
     from streams.facts import FactsError
     from streams.facts.store import UNREACHABLE
@@ -261,7 +276,7 @@ def demo(
     port: Port = 8080,
     seconds: Annotated[float, typer.Option(min=5, help="How long the sample's nine days take.")] = 42.0,
 ) -> None:
-    """Play nine days of real sample contacts through the whole system in under a minute."""
+    """Play nine days of real contacts in under a minute. They go through the whole system."""
     import asyncio
     from contextlib import suppress
     from tempfile import TemporaryDirectory
@@ -292,7 +307,7 @@ def import_(
     our_domain: Annotated[list[str] | None, typer.Option(help="A mail domain that is ours; may be repeated.")] = None,
     our_address: Annotated[list[str] | None, typer.Option(help="A mail address that is ours; may be repeated.")] = None,
 ) -> None:
-    """Turn exports of a known system into events on standard output; what is refused is said on standard error."""
+    """Turn exports of a known system into events. They go to standard output; standard error says what is refused."""
     from streams.commands import importing
 
     try:
@@ -317,7 +332,7 @@ def import_(
 def schema(
     out: Annotated[Path | None, typer.Option(help="Folder for the JSON Schemas and asyncapi.json.")] = None,
 ) -> None:
-    """Write the JSON Schema of every record and the AsyncAPI document; without --out, print the latter."""
+    """Write the JSON Schemas and the AsyncAPI document. Without --out, print the latter."""
     from schemas.documents import ASYNCAPI_FILE, documents
 
     written = documents(version("heardback"))

@@ -91,7 +91,7 @@ def show(
     config: ConfigFile = None,
     form: Format = "table",
 ) -> None:
-    """Tell the whole story of one alert: each change, and each try to tell somebody. Also while heardback runs."""
+    """Tell the whole story of one alert. Each change, and each try to tell somebody. Also while heardback runs."""
     loaded = configuration(config)
     story = _the_one(alert, _stories(broker, data, loaded))
     if form == "json":
@@ -108,7 +108,7 @@ def test_(
     config: ConfigFile = None,  # noqa: PT028 - the name is the command's, it is no test of ours
     form: Format = "table",  # noqa: PT028 - as above
 ) -> None:
-    """Send a test message to a receiver, and its end, the way that a page goes."""
+    """Send a test message to a receiver, and its end. They go the way that a page goes."""
     from alerting import trial
 
     alerts = configuration(config).alerts

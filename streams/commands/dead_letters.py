@@ -98,7 +98,7 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be put back, and write nothing.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also those that were put back before.")] = False,
 ) -> None:
-    """Put what was refused back into the topic it came from, unchanged; what is still wrong is refused again."""
+    """Put what was refused back where it came from. Unchanged; what is still wrong is refused again."""
     if [offset is not None, every, reason is not None].count(True) != 1:
         wrong("found none or several of OFFSET, --all and --reason, wanted one")
 

@@ -29,7 +29,7 @@ def run(
     port: Port = 8080,
     token_file: Token = None,
 ) -> None:
-    """Run everything in one process: gateway, stream processors, alert delivery, metrics."""
+    """Run everything in one process. That is gateway, stream processors, alert delivery and metrics."""
     _start(broker, config, data, customers, host, port, token_file, None)
 
 
@@ -42,7 +42,7 @@ def worker(
     port: Port = 8080,
     token_file: Token = None,
 ) -> None:
-    """Run one role, for scaling out on kafka://; start as many as there are partitions, but one of facts."""
+    """Run one role, for scaling out on kafka://. Start as many as there are partitions, but one of facts."""
     from streams.commands.auditing import AUDIT
     from streams.commands.running import ROLES
 

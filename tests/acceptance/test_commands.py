@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,19 @@ def test_every_help_is_complete_and_has_an_example() -> None:
         assert all(len(option.split()) > 2 for option in options), name
 
 
-def test_the_first_help_names_every_command() -> None:
-    done = command("--help")
+@pytest.mark.parametrize("above", ["", "alerts", "dead-letters"])
+def test_help_names_every_command_and_says_in_a_whole_line_what_it_is_for(above: str) -> None:
+    done = command(*above.split(), "--help")
     assert done.returncode == 0
-    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and line.split()}
-    assert {name.split()[0] for name in COMMANDS} <= listed
+    listed = dict(line.strip().split(maxsplit=1) for line in done.stdout.partition("Commands:\n")[2].splitlines()
+                  if line.startswith("  ") and "Example" not in line)  # fmt: skip
+    own = {name.removeprefix(above).split()[0] for name in COMMANDS if name.startswith(above) and name != above}
+    assert own <= listed.keys()
+    assert [what for what in listed.values() if not what.endswith(".") or what.endswith("...")] == []
+
+
+def test_it_says_its_version() -> None:
+    assert command("--version").stdout == f"heardback {version('heardback')}\n"
 
 
 def test_check_says_that_there_is_no_fault(config: Path) -> None:
