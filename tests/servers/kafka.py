@@ -19,7 +19,7 @@ from tests.servers.process import ServerError, ServerProcess, free_ports, listen
 
 JARS = Path(__file__).parents[2] / ".cache" / "kafka"
 CLUSTER_ID = "heardback-tests-123456"  # KRaft wants the 22 characters of a UUID in base64
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 GAVE_UP = b"Failed to load metadata from __consumer_offsets"
 """Said by a broker that made the topic of its groups and was not its leader yet: no group can be used until it is
 started again."""
@@ -99,7 +99,7 @@ class Kafka(ServerProcess):
             return thread.submit(asyncio.run, self._answers()).result()
 
     async def _answers(self) -> bool:
-        client = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=2_000)
+        client = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, request_timeout_ms=10_000)
         try:
             await client.start()
             # A fenced broker is not in its own metadata yet; a group is described once its topic is loaded.
