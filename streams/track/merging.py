@@ -87,7 +87,7 @@ def _merged_along(
             if into in together:
                 homes.add(together[into].contact.customer_id)
             elif (elsewhere := desk.state(into, work)) is not None:
-                if elsewhere.leaving is None:  # else it goes first
+                if not elsewhere.leaving:  # else it goes first
                     homes.add(elsewhere.moved_to or elsewhere.home)
             else:
                 named = [merge.data.get("into_customer_id"), found[into].customer_id if into in found else None]

@@ -2,10 +2,14 @@
 
 A customer has one home (DESIGN section 2, point 10). What moves is the whole contact in one record of
 `contact-events`, with the revisions that were published of it, so that ids and revisions go on.
+
+Parts of one contact may come about in several homes, and a record may be sent twice. Each part knows how often it
+left which partition: where one left of which it knows nothing, it goes after that one, and so they come together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -20,8 +24,6 @@ from streams.transport import Record
 MOVED: Final = "heardback.moved"
 HOPS: Final = "heardback.hops"
 LEAVES: Final = "heardback.leaves"
-GIVEN: Final = b"given:"  # before the home of a contact that gives way to another home's, once for each time
-ROUNDS_MAX: Final = 3
 UNKNOWN: Final = "contact:"  # before a contact's id: the customer of one that names nobody
 
 
@@ -43,21 +45,17 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
     """A contact that comes from another home, with what was published of it there; or a copy of one."""
     if value is None:
         return
-    told, _, body = value.partition(b"\n")
-    given = told.count(GIVEN)
-    came = decode_body(body, told.replace(GIVEN, b"").decode())
+    home, _, body = value.partition(b"\n")
+    came = decode_body(body, home.decode())
     name = came.name
     state = desk.state(name, work)
     if state is not None and state.moved_to is not None:
         let_go(state, desk, work)
-        came_before = not given and came.moves <= state.moves  # sent again after a crash: it has gone on since
-        if came_before or (given and _goes_on(given, state.moved_to, desk, work)):
-            record = Record(key=came.home.encode(), value=GIVEN * bool(given) + value, headers=[(MOVED, b"1")])
-            work.forwarded[desk.partition_of(state.moved_to)].append(record)
+        if _goes_on(came, state.left, state.moved_to, desk, work):
+            _follow(came, state.left, state.moved_to, desk, work)
             return
-        came.moves = max(came.moves, state.moves)
     if state is None or state.moved_to is not None:
-        work.states[name] = came
+        work.states[name] = replace(came, follows=False)
     elif not _unite(state, came):
         return  # a copy that says nothing new: answering it would go round for ever
     work.touched.setdefault(name, [])
@@ -65,10 +63,26 @@ def take_in(value: bytes | None, desk: Desk, work: Work) -> None:
     work.journeying |= {came.home, work.states[name].home}
 
 
-def _goes_on(given: int, moved_to: str, desk: Desk, work: Work) -> bool:
-    """Whether a contact follows the one that it gives way to. Two homes that each gave way to the other would send
-    theirs round for ever: after some rounds the partition of the lower number keeps what comes."""
-    return given < ROUNDS_MAX or work.partition > desk.partition_of(moved_to)
+def _goes_on(came: ContactState, left: Mapping[int, int], moved_to: str, desk: Desk, work: Work) -> bool:
+    """Whether what comes goes after the contact that left: if it knows nothing of that, it is the same, sent again
+    after a crash, or another part. Parts that go after each other come round in a ring, and stay where it leads to a
+    higher partition."""
+    here = work.partition
+    if came.left.get(here, 0) < left.get(here, 0):
+        return True
+    return came.follows and here > desk.partition_of(moved_to)
+
+
+def _follow(came: ContactState, left: Mapping[int, int], moved_to: str, desk: Desk, work: Work) -> None:
+    """Send what comes after the contact that left; it knows of that now."""
+    known = _known(came.left, {work.partition: left.get(work.partition, 0)})
+    contact = replace(came.contact, customer_id=moved_to)
+    send(replace(came, contact=contact, home=moved_to, left=known, follows=True), desk, work)
+
+
+def _known(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    """How often a contact left each partition, as far as either knows."""
+    return {here: max(one.get(here, 0), other.get(here, 0)) for here in {**one, **other}}
 
 
 def _unite(state: ContactState, came: ContactState) -> bool:
@@ -81,7 +95,8 @@ def _unite(state: ContactState, came: ContactState) -> bool:
     if state.is_copy:  # the contact itself has the customer that all of its facts name
         state.contact.customer_id = came.contact.customer_id
     state.contact.carried = state.contact.carried or came.contact.carried
-    state.woken_us, state.moves = max(state.woken_us, came.woken_us), max(state.moves, came.moves)
+    state.woken_us = max(state.woken_us, came.woken_us)
+    state.left = _known(state.left, came.left)
     for key, last in came.published.items():
         mine = state.published.get(key)
         if mine is None or mine.revision <= last.revision:  # of one revision nobody knows which was read first
@@ -100,10 +115,9 @@ def new_customer(state: ContactState, desk: Desk) -> str | None:
 def move(state: ContactState, customer: str, work: Work) -> None:
     """Have a contact leave for the home of `customer`. It stays here as it is until a record in this log says that
     this was kept: were it sent on at once, and the process ended, what came meanwhile might have it stay after all."""
-    own = state.contact
-    gives_way = int(own.contact_id in work.giving_way)
-    left = replace(state, tiers=[], moved_to=customer, moves=state.moves + 1, leaving=gives_way)
-    _keep(left, work)
+    own, here = state.contact, work.partition
+    left = {**state.left, here: state.left.get(here, 0) + 1}
+    _keep(replace(state, tiers=[], moved_to=customer, leaving=True, left=left), work)
     value = orjson.dumps([own.contact_id, customer])
     record = Record(key=own.customer_id.encode(), value=value, headers=[(LEAVES, b"1")])
     work.forwarded[work.partition].append(record)
@@ -127,14 +141,13 @@ def contact_and_home(value: bytes | None) -> tuple[str, str]:
 
 def let_go(state: ContactState, desk: Desk, work: Work) -> None:
     """Send a contact that is leaving to its home and keep a pointer; what was merged into it follows."""
-    if state.leaving is None or state.moved_to is None:
+    if not state.leaving or state.moved_to is None:
         return
     own, there = state.contact, state.moved_to
     gone = Contact(own.contact_id, there, own.facts, own.carried)
-    sent = ContactState(gone, there, state.woken_us, [], state.published, moves=state.moves)
-    send(sent, desk, work, GIVEN * state.leaving)
+    send(ContactState(gone, there, state.woken_us, [], state.published, left=state.left), desk, work)
     pointer = Contact(own.contact_id, own.customer_id)
-    _keep(ContactState(pointer, own.customer_id, moved_to=there, moves=state.moves), work)
+    _keep(ContactState(pointer, own.customer_id, moved_to=there, left=state.left), work)
     touch_tied(own.customer_id, desk, work)
 
 
@@ -152,8 +165,8 @@ def _keep(state: ContactState, work: Work) -> None:
     work.contacts[state.name.encode()] = encode_contact(state, None, ())
 
 
-def send(state: ContactState, desk: Desk, work: Work, told: bytes = b"") -> None:
-    """Send a contact, or a copy of it, to its home; `told` stands before what it is told."""
-    value = told + state.home.encode() + b"\n" + encode_body(state)
+def send(state: ContactState, desk: Desk, work: Work) -> None:
+    """Send a contact, or a copy of it, to its home."""
+    value = state.home.encode() + b"\n" + encode_body(state)
     record = Record(key=state.home.encode(), value=value, headers=[(MOVED, b"1")])
     work.forwarded[desk.partition_of(state.home)].append(record)

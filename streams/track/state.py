@@ -75,9 +75,10 @@ class Header(NamedTuple):
 class ContactState:
     """A contact's facts, how far time has passed for it (`woken_us`: the last wake-up), and what was last
     published of its outcomes by `target:cycle`. `home` differs from its customer where it is a copy that
-    was merged into another customer's contact; `moved_to` says that it lives elsewhere now, `moves` how often it went
-    to another home, and `leaving` that it is still to be sent there: to how many homes it gives way by that.
-    `size_bytes_at_most` bounds `size_bytes` without measuring every fact again."""
+    was merged into another customer's contact; `moved_to` says that it lives elsewhere now, and `leaving` that it is
+    still to be sent there. `left` has how often it left each partition, as far as it knows, and `follows` that it is
+    on the way behind another of its id. `size_bytes_at_most` bounds `size_bytes` without measuring every fact
+    again."""
 
     contact: Contact
     home: str
@@ -86,8 +87,9 @@ class ContactState:
     published: dict[str, Published] = field(default_factory=dict)
     moved_to: str | None = None
     size_bytes_at_most: int = 0
-    moves: int = 0
-    leaving: int | None = None
+    leaving: bool = False
+    left: dict[int, int] = field(default_factory=dict)
+    follows: bool = False
 
     @property
     def name(self) -> str:
@@ -158,10 +160,12 @@ def encode_body(state: ContactState) -> bytes:
     }
     if state.moved_to is not None:
         body["moved_to"] = state.moved_to
-    if state.moves:
-        body["moves"] = state.moves
-    if state.leaving is not None:
-        body["leaving"] = state.leaving
+    if state.leaving:
+        body["leaving"] = True
+    if state.left:
+        body["left"] = list(state.left.items())
+    if state.follows:
+        body["follows"] = True
     if contact.carried is not None:
         left = contact.carried
         body["carried"] = [left.until_us, left.cycles, left.answered_us, left.channel, left.priority, left.queue]
@@ -216,8 +220,9 @@ def decode_body(body: bytes, home: str) -> ContactState:
         published={key: Published(*last) for key, last in content["published"].items()},
         moved_to=content.get("moved_to"),
         size_bytes_at_most=len(body) + len(found) * (FACT_OVERHEAD_BYTES - ENCODED_OVERHEAD_BYTES),
-        moves=content.get("moves", 0),
-        leaving=content.get("leaving"),
+        leaving=content.get("leaving", False),
+        left=dict(content.get("left", ())),
+        follows=content.get("follows", False),
     )
 
 

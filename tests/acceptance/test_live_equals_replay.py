@@ -15,6 +15,7 @@ from tests.scenarios.expected import unlike
 LIVES = 80
 LIVES_WITH_BROKER = 25
 CRASHES_SHARE = 0.15
+OFTEN = 0.3
 # Contacts whose events name several customers: their parts live in several homes until somebody joins them.
 ONE_CUSTOMER = frozenset({"identities"})
 # Two customers' contacts are merged into one that nobody knows, and each merge names another customer for it; or an
@@ -28,6 +29,9 @@ SENT_ROUND = 383
 # homes had published as many revisions.
 CAME_BACK = (418, 459)
 CAME_BACK_WITHOUT_MERGES = (58, 94, 233)
+# Two parts of a contact, each on its way to where the other had been, followed each other for ever.
+CROSSED = 256
+CROSSED_WITHOUT_MERGES = 233
 # A pause that ended earlier than was known, after the due instant: nothing but the open time so far is another.
 PAUSED_SHORTER = 191
 
@@ -36,9 +40,11 @@ def seeds(first: int, count: int) -> range:
     return range(first, first + count)
 
 
-async def differences(told: Life, random: Random, crashes: Random | None = None) -> list[str]:
+async def differences(
+    told: Life, random: Random, crashes: Random | None = None, share: float = CRASHES_SHARE
+) -> list[str]:
     def after_step(_: str) -> None:
-        if crashes is not None and crashes.random() < CRASHES_SHARE:
+        if crashes is not None and crashes.random() < share:
             raise CrashError
 
     return unlike(await Agent(told, random, after_step).live(), replayed_as(told), alerts=False)
@@ -84,6 +90,13 @@ async def test_a_process_that_ends_after_any_step_of_a_batch() -> None:
 async def test_a_process_that_ends_while_contacts_look_for_their_customers() -> None:
     told = {seed: life(seed) for seed in seeds(1, LIVES // 2)}
     assert await every({seed: await differences(one, Random(seed), Random(-seed)) for seed, one in told.items()}) == {}
+
+
+async def test_a_process_that_ends_often_while_contacts_look_for_customers_that_become_known_only_later() -> None:
+    told = {seed: life(seed, late_customers=True) for seed in [*seeds(1, LIVES // 4), CROSSED]}
+    told[CROSSED_WITHOUT_MERGES] = life(CROSSED_WITHOUT_MERGES, late_customers=True, without=frozenset({"merges"}))
+    found = {seed: await differences(one, Random(seed), Random(-seed), OFTEN) for seed, one in told.items()}
+    assert await every(found) == {}
 
 
 @pytest.mark.parametrize("seed", seeds(1, LIVES_WITH_BROKER))
