@@ -24,11 +24,10 @@ from streams.track.journeying import decide_journeys
 from streams.track.merging import carry_over, contacts_known, merged_customers
 from streams.track.moving import move, new_customer, touch_tied
 from streams.track.seats import announce
-from streams.track.state import ContactState, decode_contact, encode_under, header_of, postponed
+from streams.track.state import SUPERSEDED, ContactState, decode_contact, encode_under, header_of, postponed
 from streams.track.work import Work
 from streams.transport import Pace, Record
 
-SUPERSEDED: Final = "superseded"
 _LATE: Final = ("at_risk", "overdue", "escalated")
 
 
@@ -221,11 +220,10 @@ def _count_unkept(state: ContactState, desk: Desk, work: Work) -> bool:
     for key, content in told.contents.items():
         last = state.published.get(key)
         says = SUPERSEDED if content["reason"] == SUPERSEDED else ""
-        # The same revision was taken back by a home that the contact came from, not here.
-        elsewhere = last is not None and last[:2] == (content["revision"], SUPERSEDED) and not says
+        elsewhere = last is not None and last.digest == SUPERSEDED and not says  # taken back there, not here
         if last is None or last.revision < content["revision"] or elsewhere:
-            ended = content["ended_at"] is not None
-            state.published[key] = Published(content["revision"], says, content["verdict"], ended)
+            revision, ended = max(content["revision"], last.revision if last else 0), content["ended_at"] is not None
+            state.published[key] = Published(revision, says, content["verdict"], ended)
         work.unkept[state.name, key] = {name: value for name, value in content.items() if name != "revision"}
     if told.reach <= work.end:
         del unkept[state.name]

@@ -17,7 +17,7 @@ import orjson
 
 from streams.engine.timeline import Contact, customer_of, in_order
 from streams.track.desk import Desk
-from streams.track.state import ContactState, decode_body, encode_body, encode_contact
+from streams.track.state import SUPERSEDED, ContactState, decode_body, encode_body, encode_contact
 from streams.track.work import Place, Work
 from streams.transport import Record
 
@@ -99,8 +99,10 @@ def _unite(state: ContactState, came: ContactState) -> bool:
     state.left = _known(state.left, came.left)
     for key, last in came.published.items():
         mine = state.published.get(key)
-        if mine is None or mine.revision <= last.revision:  # of one revision nobody knows which was read first
+        if mine is None or (mine.digest == SUPERSEDED and mine.revision <= last.revision):
             state.published[key] = last
+        elif mine.revision <= last.revision:  # what stands here is said anew, behind what was taken back there
+            state.published[key] = mine._replace(revision=last.revision, digest="")
     return True
 
 

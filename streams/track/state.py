@@ -28,6 +28,7 @@ QUOTES_BYTES: Final = 8  # of a list with two texts in it: brackets, commas, quo
 ENCODED_OVERHEAD_BYTES: Final = 28  # of a fact as `encode_body` writes it: brackets, commas, quotes, instant, code
 State = Literal["ok", "at_risk", "overdue"]
 OTHER_CHANNEL: Final = "other"
+SUPERSEDED: Final = "superseded"  # the digest of what was taken back
 _NO_TIERS: Final = b'"tiers":[]'
 _ELSEWHERE: Final = b'"moved_to":'
 _Instant = TypeVar("_Instant", int, int | None)

@@ -5,7 +5,8 @@ Histories and configurations are those of `tests.oracle.contacts`; every promise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -179,15 +180,28 @@ class Agent:
                 await self._begin()
                 self._down = min(self._left, self._random.choice(DOWN_FOR))
 
+    def standing_twice(self) -> list[str]:
+        """Outcomes that stand in several partitions: alerting reads each by itself, and would page for ever."""
+        standing = Counter(
+            f"outcome {one['contact_id']} {one['target']} {one['cycle']}: stands in several partitions"
+            for records in self.memory.log[OUTCOMES.name].values()
+            for one in _last(records, "outcome_id")
+            if one["reason"] != "superseded"
+        )
+        return [line for line, count in standing.items() if count > 1]
+
     def _latest(self, topic: str, key: str) -> list[dict[str, Any]]:
-        last: dict[str, dict[str, Any]] = {}
-        for records in self.memory.log[topic].values():
-            for record in records:
-                content = orjson.loads(record.value or b"")
-                # As alerting reads it: of one revision the first holds, so a second must say the same.
-                if content[key] not in last or content["revision"] > last[content[key]]["revision"]:
-                    last[content[key]] = content
-        return list(last.values())
+        return _last([record for records in self.memory.log[topic].values() for record in records], key)
+
+
+def _last(records: Iterable[Record], key: str) -> list[dict[str, Any]]:
+    """What holds of each id. As alerting reads it: of one revision the first holds, so a second must say the same."""
+    last: dict[str, dict[str, Any]] = {}
+    for record in records:
+        content = orjson.loads(record.value or b"")
+        if content[key] not in last or content["revision"] > last[content[key]]["revision"]:
+            last[content[key]] = content
+    return list(last.values())
 
 
 async def lived(life: Life, url: str, random: Random) -> Came:

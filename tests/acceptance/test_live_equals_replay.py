@@ -47,7 +47,8 @@ async def differences(
         if crashes is not None and crashes.random() < share:
             raise CrashError
 
-    return unlike(await Agent(told, random, after_step).live(), replayed_as(told), alerts=False)
+    agent = Agent(told, random, after_step)
+    return unlike(await agent.live(), replayed_as(told), alerts=False) + agent.standing_twice()
 
 
 async def every(found: dict[int, list[str]]) -> dict[int, list[str]]:

@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Final
 
 import orjson
+import pytest
 
 from streams.track.moving import UNKNOWN
 from streams.transport import partition_for
+from tests.acceptance.memory import CrashError
 from tests.streams.track.steered import Steered, event
 from tests.streams.track.test_agent import START, minutes, steered
 
@@ -61,3 +63,29 @@ async def test_two_parts_each_on_its_way_to_where_the_other_was_come_together() 
     desk.append(event(5, "message.sent", desk.now, CONTACT, agent_id="a", customer_id=SECOND), SECOND)
     await desk.settle()
     assert said_last(desk) == {(FIRST, "kept")}
+
+
+async def test_a_part_that_had_been_taken_back_does_not_hide_what_stands_where_it_comes() -> None:
+    desk = desk_with_two_parts()
+    named(desk, 3, minutes(1), SECOND, SECOND)
+    await desk.settle()
+    assert said_last(desk) == {(SECOND, "open")}
+
+
+async def test_a_part_that_had_been_taken_back_does_not_hide_what_was_said_before_a_crash_either() -> None:
+    desk = desk_with_two_parts()
+
+    def dies(_: str) -> None:
+        raise CrashError
+
+    desk.after_step = dies
+    with pytest.raises(CrashError):
+        await desk.read(0, 1)
+    desk.after_step = lambda _: None
+    desk.restart()
+    named(desk, 3, minutes(1), FIRST, SECOND)
+    while await desk.read(1, 1):
+        pass
+    named(desk, 4, minutes(2), THIRD, FIRST)
+    await desk.settle()
+    assert said_last(desk) == {(THIRD, "open")}
