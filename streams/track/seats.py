@@ -14,7 +14,7 @@ from typing import Final
 import orjson
 
 from streams.track.desk import Desk
-from streams.track.moving import UNKNOWN, contact_and_home
+from streams.track.moving import UNKNOWN, contact_and_home, let_go
 from streams.track.work import Seat, Work
 from streams.transport import Record
 
@@ -75,21 +75,30 @@ def _sit(contact_id: str, customer: str, at_us: int, desk: Desk, work: Work) -> 
         return
     if desk.partition_of(first) == desk.partition_of(customer):
         return  # one table: the contact is there once
+    _tell(contact_id, first, customer, desk, work)
+
+
+def _tell(contact_id: str, first: str, customer: str, desk: Desk, work: Work) -> None:
+    """Tell the home of `customer` to give way to the one of `first`."""
     value = orjson.dumps([contact_id, first])
     told = Record(key=customer.encode(), value=value, headers=[(GIVE_WAY, b"1")])
     work.forwarded[desk.partition_of(customer)].append(told)
 
 
 def give_way(value: bytes | None, desk: Desk, work: Work) -> None:
-    """Another home had the contact first: it moves there. Raises ValueError, TypeError where the record says
-    nothing of it."""
+    """Another home had the contact first: it moves there, wherever it is by now. Raises ValueError, TypeError where
+    the record says nothing of it."""
     contact_id, first = contact_and_home(value)
     _give_way(contact_id, first, desk, work)
 
 
 def _give_way(contact_id: str, first: str, desk: Desk, work: Work) -> None:
-    state = desk.state(contact_id, work)
-    if state is None or state.moved_to is not None or desk.partition_of(first) == work.partition:
+    state, there = desk.state(contact_id, work), desk.partition_of(first)
+    if state is None or there == work.partition or there in state.left:
+        return  # whoever left there, or followed who did, is the one to whom others give way
+    if state.moved_to is not None:
+        let_go(state, desk, work)
+        _tell(contact_id, first, state.moved_to, desk, work)
         return
     work.giving_way[contact_id] = first
     work.touched.setdefault(contact_id, [])

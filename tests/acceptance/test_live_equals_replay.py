@@ -32,6 +32,9 @@ CAME_BACK_WITHOUT_MERGES = (58, 94, 233)
 # Two parts of a contact, each on its way to where the other had been, followed each other for ever.
 CROSSED = 256
 CROSSED_WITHOUT_MERGES = 233
+# Who was told to give way had gone on to a third home by then.
+GONE_ON = 341
+GONE_ON_WHERE_PROCESSES_END_OFTEN = 247
 # A pause that ended earlier than was known, after the due instant: nothing but the open time so far is another.
 PAUSED_SHORTER = 191
 
@@ -93,8 +96,14 @@ async def test_a_process_that_ends_while_contacts_look_for_their_customers() -> 
     assert await every({seed: await differences(one, Random(seed), Random(-seed)) for seed, one in told.items()}) == {}
 
 
+async def test_a_process_that_ends_while_contacts_look_for_customers_that_become_known_only_later() -> None:
+    told = life(GONE_ON, late_customers=True)
+    assert await differences(told, Random(GONE_ON), Random(-GONE_ON)) == []
+
+
 async def test_a_process_that_ends_often_while_contacts_look_for_customers_that_become_known_only_later() -> None:
-    told = {seed: life(seed, late_customers=True) for seed in [*seeds(1, LIVES // 4), CROSSED]}
+    chosen = [*seeds(1, LIVES // 4), CROSSED, GONE_ON_WHERE_PROCESSES_END_OFTEN]
+    told = {seed: life(seed, late_customers=True) for seed in chosen}
     told[CROSSED_WITHOUT_MERGES] = life(CROSSED_WITHOUT_MERGES, late_customers=True, without=frozenset({"merges"}))
     found = {seed: await differences(one, Random(seed), Random(-seed), OFTEN) for seed, one in told.items()}
     assert await every(found) == {}

@@ -89,3 +89,31 @@ async def test_a_part_that_had_been_taken_back_does_not_hide_what_was_said_befor
     named(desk, 4, minutes(2), THIRD, FIRST)
     await desk.settle()
     assert said_last(desk) == {(THIRD, "open")}
+
+
+async def test_a_part_that_has_gone_on_is_told_where_it_is_to_give_way() -> None:
+    desk = desk_with_two_parts()
+    for partition in (0, 1):
+        assert await desk.read(partition, 1)
+    named(desk, 3, minutes(1), THIRD, SECOND)
+    while await desk.read(1, 1):
+        pass
+    await desk.settle()
+    assert said_last(desk) == {(THIRD, "open")}
+    desk.append(event(5, "message.sent", desk.now, CONTACT, agent_id="a", customer_id=FIRST), FIRST)
+    await desk.settle()
+    assert said_last(desk) == {(THIRD, "kept")}
+
+
+async def test_parts_that_have_come_together_give_way_to_nobody() -> None:
+    desk = desk_with_two_parts()
+    for partition in (0, 1):
+        assert await desk.read(partition, 1)
+    named(desk, 3, minutes(2), THIRD, FIRST)
+    named(desk, 4, minutes(1), THIRD, SECOND)
+    for partition, most in ((1, 1), (0, 2), (0, 1), (1, 1), (2, 2)):
+        assert await desk.read(partition, most)
+    assert said_last(desk) == {(THIRD, "open")}
+    await desk.settle()
+    assert said_last(desk) == {(THIRD, "open")}
+    assert [one["reason"] for one in desk.records("outcomes") if one["customer_id"] == THIRD].count("superseded") == 0
