@@ -119,7 +119,8 @@ def _put(item: Fact, contact_id: str, place: Place, desk: Desk, work: Work) -> R
     """Put a fact into its contact, send it on to its home, or say why it is refused."""
     state = desk.state(contact_id, work)
     if state is None:
-        customer = _customer(item, place, desk) or seat_of(contact_id, desk, work)
+        customer = _said_before(contact_id, desk, work) or _customer(item, place, desk)
+        customer = customer or seat_of(contact_id, desk, work)
         if desk.partition_of(customer) != work.partition and hops_of(place) < HOPS_MAX:
             _send_on(item, place, customer, desk, work)
             return None
@@ -184,6 +185,13 @@ def _add(item: Fact, state: ContactState, desk: Desk) -> Refusal | None:
     else:
         state.contact.facts = in_order([*own, item])
     return None
+
+
+def _said_before(contact_id: str, desk: Desk, work: Work) -> str | None:
+    """Whose a contact was in what was said of it here before a crash. It comes about here again, to take that back and
+    to go wherever it belongs by now with the revisions of what was said."""
+    told = desk.unkept[work.partition].outcomes.get(contact_id)
+    return told.customer if told is not None else None
 
 
 def _customer(item: Fact, place: Place, desk: Desk) -> str | None:

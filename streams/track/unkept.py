@@ -24,15 +24,18 @@ Content = dict[str, Any]
 
 @dataclass(slots=True)
 class Told:
-    """What was published of one contact or customer, by the id of each record. Until the log has been read again up
-    to `reach`, less is known than when it was said, and nothing of it is to be taken back."""
+    """What was published of one contact or customer, by the id of each record, the last of it of `customer`. Until
+    the log has been read again up to `reach`, less is known than when it was said, and nothing of it is to be taken
+    back."""
 
     reach: int = 0
+    customer: str = ""
     contents: dict[str, Content] = field(default_factory=dict)
 
     def add(self, reach: int, key: str, content: Content) -> None:
         """The last that was said holds."""
         self.reach = max(self.reach, reach)
+        self.customer = content["customer_id"]
         self.contents[key] = content
 
 

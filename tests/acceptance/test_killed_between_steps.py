@@ -18,7 +18,7 @@ from streams.transport import partition_for
 from tests.acceptance.memory import CrashError
 from tests.alerting.records import said
 from tests.streams.track.steered import Steered, at, event
-from tests.streams.track.test_agent import EVE, elsewhere
+from tests.streams.track.test_agent import EVE, customer, elsewhere
 
 CONFIGURATION: Final = b"""
 calendars: {always: {always_open: true}}
@@ -124,6 +124,26 @@ async def test_whichever_step_it_dies_after_each_page_is_said_once(story: Story,
         assert pages(desk) == wanted, f"it died after {taken[:death]}"
         died += taken[death - 1 : death]
     assert set(died) >= {"outcomes", "journeys", "contacts", "journeys-table"}
+
+
+async def test_what_was_said_of_a_contact_is_taken_back_though_its_customer_became_known_before_it_was_kept() -> None:
+    desk = Steered(settings.parse(CONFIGURATION, file="test"), start=START)
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+
+    def dies(step: str) -> None:
+        if step == "outcomes":
+            raise CrashError
+
+    desk.after_step = dies
+    with pytest.raises(CrashError):
+        await desk.settle()
+    desk.after_step = lambda _: None
+    desk.told(customer(OTHER, EVE))
+    desk.restart()
+    await settle(desk)
+    assert [(one["customer_id"], one["revision"], one["reason"]) for one in desk.records("outcomes")] == [
+        (EVE, 1, "running"), (EVE, 2, "superseded"), (OTHER, 3, "running"),
+    ]  # fmt: skip
 
 
 async def test_a_contact_that_was_about_to_leave_when_it_died_is_in_one_home_though_it_stays_after_all() -> None:

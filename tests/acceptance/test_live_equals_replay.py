@@ -32,6 +32,8 @@ CAME_BACK_WITHOUT_MERGES = (58, 94, 233)
 # Two parts of a contact, each on its way to where the other had been, followed each other for ever.
 CROSSED = 256
 CROSSED_WITHOUT_MERGES = 233
+# What was said in a home before several crashes was said of a contact that came to another home at last.
+SAID_ELSEWHERE_WITHOUT_MERGES = 327
 # Who was told to give way had gone on to a third home by then.
 GONE_ON = 341
 GONE_ON_WHERE_PROCESSES_END_OFTEN = 247
@@ -104,7 +106,8 @@ async def test_a_process_that_ends_while_contacts_look_for_customers_that_become
 async def test_a_process_that_ends_often_while_contacts_look_for_customers_that_become_known_only_later() -> None:
     chosen = [*seeds(1, LIVES // 4), CROSSED, GONE_ON_WHERE_PROCESSES_END_OFTEN]
     told = {seed: life(seed, late_customers=True) for seed in chosen}
-    told[CROSSED_WITHOUT_MERGES] = life(CROSSED_WITHOUT_MERGES, late_customers=True, without=frozenset({"merges"}))
+    for seed in (CROSSED_WITHOUT_MERGES, SAID_ELSEWHERE_WITHOUT_MERGES):
+        told[seed] = life(seed, late_customers=True, without=frozenset({"merges"}))
     found = {seed: await differences(one, Random(seed), Random(-seed), OFTEN) for seed, one in told.items()}
     assert await every(found) == {}
 

@@ -26,7 +26,10 @@ class Counted(Log):
 
 
 def outcome(contact: str) -> Record:
-    return Record(key=b"c-1", value=orjson.dumps({"contact_id": contact, "target": "resolution", "cycle": 1}))
+    return Record(
+        key=b"c-1",
+        value=orjson.dumps({"contact_id": contact, "customer_id": "c-1", "target": "resolution", "cycle": 1}),
+    )
 
 
 async def published(*ends: int, count: int = MANY) -> Counted:
