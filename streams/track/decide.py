@@ -60,11 +60,15 @@ def _touched_by_home(work: Work) -> dict[str, set[str]]:
 
 
 def _touch_unkept(desk: Desk, work: Work) -> None:
-    """Once everything has been read again that was known when the process ended, what it had published is looked at."""
+    """Once everything has been read again that was known when the process ended, what it had published is looked at.
+    What was said of a contact that left was taken back when it did."""
     unkept = desk.unkept[work.partition]
-    for name, told in unkept.outcomes.items():
-        if told.reach <= work.end and desk.state(name, work) is not None:
+    for name in [name for name, told in unkept.outcomes.items() if told.reach <= work.end]:
+        state = desk.state(name, work)
+        if state is not None and state.moved_to is None:
             work.touched.setdefault(name, [])
+        elif state is not None:
+            del unkept.outcomes[name]
     work.journeying.update(customer for customer, told in unkept.journeys.items() if told.reach <= work.end)
 
 

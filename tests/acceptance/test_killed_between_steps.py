@@ -62,6 +62,17 @@ async def moved_while_overdue(desk: Steered) -> None:
     await settle(desk)
 
 
+def dies_after(desk: Steered, step: str) -> None:
+    """The process ends the next time that a batch has taken this step."""
+
+    def dies(taken: str) -> None:
+        if taken == step:
+            desk.after_step = lambda _: None
+            raise CrashError
+
+    desk.after_step = dies
+
+
 async def settle(desk: Steered) -> None:
     """Everything is read; whoever dies is followed by the next process."""
     while True:
@@ -130,20 +141,29 @@ async def test_what_was_said_of_a_contact_is_taken_back_though_its_customer_beca
     desk = Steered(settings.parse(CONFIGURATION, file="test"), start=START)
     desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
 
-    def dies(step: str) -> None:
-        if step == "outcomes":
-            raise CrashError
-
-    desk.after_step = dies
+    dies_after(desk, "outcomes")
     with pytest.raises(CrashError):
         await desk.settle()
-    desk.after_step = lambda _: None
     desk.told(customer(OTHER, EVE))
     desk.restart()
     await settle(desk)
     assert [(one["customer_id"], one["revision"], one["reason"]) for one in desk.records("outcomes")] == [
         (EVE, 1, "running"), (EVE, 2, "superseded"), (OTHER, 3, "running"),
     ]  # fmt: skip
+
+
+async def test_a_contact_that_had_left_is_forgotten_among_what_was_not_kept() -> None:
+    desk = Steered(settings.parse(CONFIGURATION, file="test"), start=START)
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+    await settle(desk)
+    desk.append(event(2, "contact.assigned", START - after(1), queue="billing", customer_id=OTHER), EVE)
+    dies_after(desk, "contacts")
+    with pytest.raises(CrashError):
+        await desk.settle()
+    desk.restart()
+    assert [set(one.outcomes) for one in desk.track.desk.unkept.values() if one.outcomes] == [{"T-1"}]
+    await settle(desk)
+    assert not any(one.outcomes for one in desk.track.desk.unkept.values())
 
 
 async def test_a_contact_that_was_about_to_leave_when_it_died_is_in_one_home_though_it_stays_after_all() -> None:
@@ -153,12 +173,7 @@ async def test_a_contact_that_was_about_to_leave_when_it_died_is_in_one_home_tho
     desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
     await settle(desk)
 
-    def dies(step: str) -> None:
-        if step == "contact-events":
-            desk.after_step = lambda _: None
-            raise CrashError
-
-    desk.after_step = dies
+    dies_after(desk, "contact-events")
     desk.now = START + after(3)
     desk.append(event(2, "contact.assigned", START + after(2), queue="billing", customer_id=OTHER), EVE)
     with pytest.raises(CrashError):
