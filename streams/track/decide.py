@@ -61,13 +61,14 @@ def _touched_by_home(work: Work) -> dict[str, set[str]]:
 
 def _touch_unkept(desk: Desk, work: Work) -> None:
     """Once everything has been read again that was known when the process ended, what it had published is looked at.
-    What was said of a contact that left was taken back when it did."""
+    What was said of a contact that left was taken back when it did; where none came about again, one without facts
+    takes it back, and gives way."""
     unkept = desk.unkept[work.partition]
-    for name in [name for name, told in unkept.outcomes.items() if told.reach <= work.end]:
-        state = desk.state(name, work)
-        if state is not None and state.moved_to is None:
+    for name, told in [one for one in unkept.outcomes.items() if one[1].reach <= work.end]:
+        state = desk.state(name, work) or _stand_in(name, told.customer, told.started_us, desk, work)
+        if state.moved_to is None:
             work.touched.setdefault(name, [])
-        elif state is not None:
+        else:
             del unkept.outcomes[name]
     work.journeying.update(customer for customer, told in unkept.journeys.items() if told.reach <= work.end)
 
@@ -152,7 +153,13 @@ def _known_by_merge(
     if timeline.customer_id != home or desk.state(contact_id, work) is not None:
         return None
     merges = (item for state in together.values() for item in state.contact.facts if item.type == MERGED)
-    announce(contact_id, home, max(item.at_us for item in merges if item.data["into"] == contact_id), desk, work)
+    at_us = max(item.at_us for item in merges if item.data["into"] == contact_id)
+    return _stand_in(contact_id, home, at_us, desk, work)
+
+
+def _stand_in(contact_id: str, home: str, at_us: int, desk: Desk, work: Work) -> ContactState:
+    """A contact without events of its own; `at_us` is when it was named."""
+    announce(contact_id, home, at_us, desk, work)
     state = work.states[contact_id] = ContactState(Contact(contact_id, home), home)
     return state
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import orjson
 
+from streams.engine.calendar import to_us
 from streams.transport import LogClient, Record
 
 REACH: Final = "heardback.reach"
@@ -31,6 +33,11 @@ class Told:
     reach: int = 0
     customer: str = ""
     contents: dict[str, Content] = field(default_factory=dict)
+
+    @property
+    def started_us(self) -> int:
+        """When the first of it began."""
+        return min(to_us(datetime.fromisoformat(content["started_at"])) for content in self.contents.values())
 
     def add(self, reach: int, key: str, content: Content) -> None:
         """The last that was said holds."""

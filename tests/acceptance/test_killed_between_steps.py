@@ -152,6 +152,21 @@ async def test_what_was_said_of_a_contact_is_taken_back_though_its_customer_beca
     ]  # fmt: skip
 
 
+async def test_what_was_said_of_a_contact_that_only_a_merge_named_is_taken_back_though_the_merge_is_elsewhere() -> None:
+    desk = Steered(settings.parse(CONFIGURATION, file="test"), start=START)
+    desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
+    desk.append(event(2, "contact.merged", START, into="T-9"), EVE)
+    dies_after(desk, "outcomes")
+    with pytest.raises(CrashError):
+        await desk.settle()
+    desk.told(customer(OTHER, EVE))
+    desk.restart()
+    await settle(desk)
+    said = [one for one in desk.records("outcomes") if one["contact_id"] == "T-9"]
+    assert {one["customer_id"]: one["reason"] for one in said} == {EVE: "superseded", OTHER: "running"}
+    assert desk.latest("outcomes", "outcome_id")[said[0]["outcome_id"]]["customer_id"] == OTHER
+
+
 async def test_a_contact_that_had_left_is_forgotten_among_what_was_not_kept() -> None:
     desk = Steered(settings.parse(CONFIGURATION, file="test"), start=START)
     desk.append(event(1, "contact.opened", START, channel="email", sender="eve@third.example"), EVE)
