@@ -33,6 +33,11 @@ def test_c13_a_clock_broken_that_would_have_been_kept_but_for_a_bounce_says_so()
     assert late.says("first_response") == ["broken unanswered"]
 
 
+def test_c13_a_bounced_answer_at_the_due_instant_would_have_kept_the_promise() -> None:
+    at_the_due_instant = ANSWERED.replace("10:10", "11:00") + "\nMon 11:20 A bounced id=m1"
+    assert judge(at_the_due_instant).says("first_response") == ["broken answer_bounced"]
+
+
 def test_c13_the_next_answer_ends_the_clock_that_ran_on() -> None:
     told = judge(f"{ANSWERED}\nMon 10:20 A bounced id=m1\nMon 10:40 A answered id=m2")
     assert told.spans("first_response") == [("Mon 10:00", "Mon 10:40")]
