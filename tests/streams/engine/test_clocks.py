@@ -228,6 +228,11 @@ def test_c9_a_pause_after_the_due_instant_does_not_move_it_when_it_ends_either()
     assert (told.due("resolution"), told.says("resolution")) == ("Mon 17:00", ["broken unresolved"])
 
 
+def test_c31_a_pause_that_began_exactly_at_the_due_instant_does_not_move_it_when_it_ends_either() -> None:
+    story = "Mon 09:00 A opened\nMon 09:05 A answered\nMon 17:00 A paused\nTue 10:00 A resumed"
+    assert judge(story).due("resolution") == "Mon 17:00"
+
+
 @pytest.mark.parametrize("ending", ["resolved", "closed"])
 def test_c10_a_contact_ended_with_a_message_unanswered_is_a_silent_close(ending: str) -> None:
     in_time = judge(f"Mon 10:00 A opened\nMon 10:30 A {ending}")
