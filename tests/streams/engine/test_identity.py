@@ -127,6 +127,10 @@ def test_c19_the_sender_of_an_outbound_bounce_is_no_customer() -> None:
     assert of(story) == "mailto:ops@example.com"
 
 
+def test_c19_the_sender_of_an_automatic_reply_is_the_customer_who_is_away() -> None:
+    assert of("Mon 09:00 A auto-replied sender=ops@example.com") == "mailto:ops@example.com"
+
+
 def test_c19_a_contact_that_names_nobody_is_its_own_customer() -> None:
     assert of("Mon 09:00 A wrote") == "contact:A"
 
