@@ -48,13 +48,15 @@ class Clock(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """All clocks of a contact. `wake_us` is the next instant after which one of them must be looked at
-    again; `uncovered` counts cycles that no policy covers (C16); `answered_us` is the first answer ever."""
+    again; `uncovered` counts cycles that no policy covers (C16); `answered_us` is the first answer ever;
+    `unanswered_at_close`: a reopening would find the customer still unanswered (C10)."""
 
     clocks: tuple[Clock, ...]
     wake_us: int | None
     uncovered: int
     attributes: Attributes
     answered_us: int | None
+    unanswered_at_close: bool
 
 
 @dataclass(slots=True)

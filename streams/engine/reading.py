@@ -67,6 +67,7 @@ class Reading:
         self.cycles.update({target: carried.cycles.get(target, 0) for target in TARGETS})
         self.written = self.resolved = True
         self.answered_us = carried.answered_us
+        self.unanswered_at_close = carried.unanswered_at_close
 
     def read(self, watch: Watch | None = None) -> None:
         end = self.timeline.end
@@ -289,6 +290,7 @@ class Reading:
             uncovered=sum(running.policy is None for running in self.clocks),
             attributes=self.attributes,
             answered_us=self.answered_us,
+            unanswered_at_close=self.unanswered_at_close,
         )
 
     def clock_of(self, running: Running, now_us: int) -> Clock | None:

@@ -166,7 +166,8 @@ def is_inbound_bounce(item: Fact) -> bool:
 @dataclass(frozen=True, slots=True)
 class Carried:
     """What is kept of a contact that was closed and whose facts are forgotten: how far its cycles counted,
-    since when it had been answered, and its attributes. `until_us` is its last fact."""
+    since when it had been answered, its attributes, and whether its last close was a silent one that nothing has
+    settled since (C10). `until_us` is its last fact."""
 
     until_us: int
     cycles: Mapping[str, int]
@@ -174,6 +175,7 @@ class Carried:
     channel: str
     priority: str
     queue: str | None
+    unanswered_at_close: bool = False
 
 
 @dataclass(slots=True)

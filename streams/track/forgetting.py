@@ -67,6 +67,7 @@ def _carried(one: Judged, last_us: int) -> Carried:
         channel=attributes.channel,
         priority=attributes.priority,
         queue=attributes.queue,
+        unanswered_at_close=one.assessed.unanswered_at_close,
     )
 
 

@@ -169,7 +169,10 @@ def encode_body(state: ContactState) -> bytes:
         body["follows"] = True
     if contact.carried is not None:
         left = contact.carried
-        body["carried"] = [left.until_us, left.cycles, left.answered_us, left.channel, left.priority, left.queue]
+        body["carried"] = [
+            left.until_us, left.cycles, left.answered_us, left.channel, left.priority, left.queue,
+            left.unanswered_at_close,
+        ]  # fmt: skip
     return orjson.dumps(body)
 
 

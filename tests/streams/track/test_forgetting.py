@@ -141,3 +141,15 @@ async def test_a_dead_end_that_nobody_answered_is_never_forgotten(desk: Desk) ->
     for hours in (25, 50, 75):
         await desk.pass_time(START + timedelta(hours=hours))
     assert desk.kept_facts() == 1
+
+
+async def test_c10_a_reopening_of_what_was_closed_without_an_answer_starts_the_next_cycle_also_once_forgotten(
+    desk: Desk,
+) -> None:
+    await desk.tell("contact.opened", START, channel="ticket")
+    await desk.tell("contact.resolved", START + timedelta(minutes=10))
+    await desk.tell("message.sent", START + timedelta(minutes=20), contact="T-2", agent_id="a-1")
+    await desk.pass_time(START + timedelta(hours=25))
+    assert desk.kept_facts() == 0
+    await desk.tell("contact.reopened", START + timedelta(hours=30))
+    assert await desk.outcomes() == {("first_response", 1): "void", ("first_response", 2): "open"}
