@@ -5,6 +5,7 @@ What they are; how they come about is `streams.engine.reading`'s, what they come
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, cast
 
@@ -48,11 +49,13 @@ class Clock(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """All clocks of a contact. `wake_us` is the next instant after which one of them must be looked at
-    again; `uncovered` counts cycles that no policy covers (C16); `answered_us` is the first answer ever;
-    `unanswered_at_close`: a reopening would find the customer still unanswered (C10)."""
+    again; `cycles` says how far those of each target counted, `uncovered` how many no policy covers (C16);
+    `answered_us` is the first answer ever; `unanswered_at_close`: a reopening would find the customer still unanswered
+    (C10)."""
 
     clocks: tuple[Clock, ...]
     wake_us: int | None
+    cycles: Mapping[TargetName, int]
     uncovered: int
     attributes: Attributes
     answered_us: int | None

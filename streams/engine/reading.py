@@ -287,6 +287,7 @@ class Reading:
         return Assessment(
             clocks=tuple(clocks),
             wake_us=min(wakes, default=None),
+            cycles=self.cycles,
             uncovered=sum(running.policy is None for running in self.clocks),
             attributes=self.attributes,
             answered_us=self.answered_us,

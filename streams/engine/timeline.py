@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from schemas.events import EVENT_DATA, Event
 from schemas.glance import Glance
+from schemas.policies import TargetName
 from streams.engine.calendar import to_us
 from streams.engine.identity import Directory, normalised
 
@@ -170,7 +171,7 @@ class Carried:
     settled since (C10). `until_us` is its last fact."""
 
     until_us: int
-    cycles: Mapping[str, int]
+    cycles: Mapping[TargetName, int]
     answered_us: int | None
     channel: str
     priority: str

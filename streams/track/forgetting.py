@@ -7,7 +7,6 @@ so that it can go on, is `Carried`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -56,13 +55,10 @@ def forget_or_wait(one: Judged, done: bool, desk: Desk, work: Work) -> int | Non
 
 
 def _carried(one: Judged, last_us: int) -> Carried:
-    before, attributes = one.state.contact.carried, one.assessed.attributes
-    cycles: Counter[str] = Counter(before.cycles if before else {})
-    for clock in one.assessed.clocks:
-        cycles[clock.target] = max(cycles[clock.target], clock.cycle)
+    attributes = one.assessed.attributes
     return Carried(
         until_us=last_us,
-        cycles=cycles,
+        cycles=one.assessed.cycles,
         answered_us=one.assessed.answered_us,
         channel=attributes.channel,
         priority=attributes.priority,

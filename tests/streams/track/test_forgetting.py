@@ -20,7 +20,11 @@ from streams.transport import Record, by_partition
 
 CONFIGURATION = b"""
 calendars: {always: {always_open: true}}
-policies: [{name: all, calendar: always, targets: {first_response: 1h, next_response: 1h}}]
+policies:
+- name: all
+  calendar: always
+  targets: {first_response: 1h, next_response: 1h}
+  priority_targets: {high: {resolution: 1h}}
 limits: {late_after: 24h}
 """
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -153,3 +157,11 @@ async def test_c10_a_reopening_of_what_was_closed_without_an_answer_starts_the_n
     assert desk.kept_facts() == 0
     await desk.tell("contact.reopened", START + timedelta(hours=30))
     assert await desk.outcomes() == {("first_response", 1): "void", ("first_response", 2): "open"}
+
+
+async def test_cycles_that_nothing_was_promised_for_count_in_a_forgotten_contact_too(desk: Desk) -> None:
+    await _answered_and_closed(desk)
+    await desk.pass_time(START + timedelta(hours=25))
+    await desk.tell("contact.updated", START + timedelta(hours=30), priority="high")
+    await desk.tell("contact.reopened", START + timedelta(hours=30))
+    assert await desk.outcomes() == {("first_response", 1): "kept", ("resolution", 2): "open"}
