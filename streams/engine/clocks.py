@@ -51,7 +51,7 @@ class Assessment:
     """All clocks of a contact. `wake_us` is the next instant after which one of them must be looked at
     again; `cycles` says how far those of each target counted, `uncovered` how many no policy covers (C16);
     `answered_us` is the first answer ever; `unanswered_at_close`: a reopening would find the customer still unanswered
-    (C10)."""
+    (C10); `written`: the customer has written at all."""
 
     clocks: tuple[Clock, ...]
     wake_us: int | None
@@ -60,6 +60,8 @@ class Assessment:
     attributes: Attributes
     answered_us: int | None
     unanswered_at_close: bool
+    written: bool
+    resolved: bool
 
 
 @dataclass(slots=True)

@@ -63,9 +63,9 @@ class Reading:
             self._go_on_from(timeline.carried)
 
     def _go_on_from(self, carried: Carried) -> None:
-        """A contact whose facts are forgotten was closed; its cycles count on."""
+        """A contact whose facts are forgotten has nothing that runs; its cycles count on."""
         self.cycles.update({target: carried.cycles.get(target, 0) for target in TARGETS})
-        self.written = self.resolved = True
+        self.written, self.resolved = carried.written, carried.resolved
         self.answered_us = carried.answered_us
         self.unanswered_at_close = carried.unanswered_at_close
 
@@ -292,6 +292,8 @@ class Reading:
             attributes=self.attributes,
             answered_us=self.answered_us,
             unanswered_at_close=self.unanswered_at_close,
+            written=self.written,
+            resolved=self.resolved,
         )
 
     def clock_of(self, running: Running, now_us: int) -> Clock | None:

@@ -166,9 +166,9 @@ def is_inbound_bounce(item: Fact) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What is kept of a contact that was closed and whose facts are forgotten: how far its cycles counted,
-    since when it had been answered, its attributes, and whether its last close was a silent one that nothing has
-    settled since (C10). `until_us` is its last fact."""
+    """What is kept of a contact whose facts are forgotten: how far its cycles counted, since when it had been
+    answered, its attributes, whether its last close was a silent one that nothing has settled since (C10), whether the
+    customer had written, and whether it was resolved. `until_us` is its last fact."""
 
     until_us: int
     cycles: Mapping[TargetName, int]
@@ -177,6 +177,8 @@ class Carried:
     priority: str
     queue: str | None
     unanswered_at_close: bool = False
+    written: bool = True
+    resolved: bool = True
 
 
 @dataclass(slots=True)

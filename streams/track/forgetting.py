@@ -64,6 +64,8 @@ def _carried(one: Judged, last_us: int) -> Carried:
         priority=attributes.priority,
         queue=attributes.queue,
         unanswered_at_close=one.assessed.unanswered_at_close,
+        written=one.assessed.written,
+        resolved=one.assessed.resolved,
     )
 
 

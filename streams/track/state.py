@@ -171,7 +171,7 @@ def encode_body(state: ContactState) -> bytes:
         left = contact.carried
         body["carried"] = [
             left.until_us, left.cycles, left.answered_us, left.channel, left.priority, left.queue,
-            left.unanswered_at_close,
+            left.unanswered_at_close, left.written, left.resolved,
         ]  # fmt: skip
     return orjson.dumps(body)
 

@@ -24,7 +24,7 @@ policies:
 - name: all
   calendar: always
   targets: {first_response: 1h, next_response: 1h}
-  priority_targets: {high: {resolution: 1h}}
+  priority_targets: {high: {resolution: 1h, update: 1h}}
 limits: {late_after: 24h}
 """
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -165,3 +165,14 @@ async def test_cycles_that_nothing_was_promised_for_count_in_a_forgotten_contact
     await desk.tell("contact.updated", START + timedelta(hours=30), priority="high")
     await desk.tell("contact.reopened", START + timedelta(hours=30))
     assert await desk.outcomes() == {("first_response", 1): "kept", ("resolution", 2): "open"}
+
+
+async def test_who_first_writes_into_a_contact_that_we_opened_and_forgot_is_owed_everything(desk: Desk) -> None:
+    await desk.tell("contact.opened", START, channel="phone", opened_by="agent", priority="high")
+    await desk.tell("message.sent", START + timedelta(minutes=10), agent_id="a-1")
+    await desk.pass_time(START + timedelta(hours=25))
+    assert desk.kept_facts() == 0
+    await desk.tell("message.received", START + timedelta(hours=30))
+    assert await desk.outcomes() == {("first_response", 1): "open", ("resolution", 1): "open"}
+    await desk.tell("message.sent", START + timedelta(hours=30, minutes=10), agent_id="a-1")
+    assert (await desk.outcomes())["update", 1] == "open"
