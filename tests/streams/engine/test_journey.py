@@ -73,6 +73,25 @@ def test_c14_a_form_of_which_a_ticket_came_is_no_dead_end() -> None:
     assert attempts("Mon 10:00 A opened channel=form\nMon 10:40 T opened")[0] == ("A", "no_ticket")
 
 
+@pytest.mark.parametrize("before", ["", "Mon 09:50 B wrote channel=form"])
+def test_c36_a_form_that_the_opening_of_another_contact_names_in_time_is_no_dead_end(before: str) -> None:
+    def found(opened: str, names: str) -> str | None:
+        story = f"{before}\nMon 10:00 A opened channel=form\nMon {opened} B opened channel=form source_ref={names}"
+        return dict(attempts(story))["A"]
+
+    assert found("10:30", "A") is None
+    assert found("10:31", "A") == "no_ticket"
+    assert found("10:30", "C") == "no_ticket"
+
+
+def test_c36_a_form_that_no_policy_covers_is_no_dead_end_whatever_becomes_of_it() -> None:
+    others = promises({"match": {"channel": ["email"]}, "dead_end_after": "30m"})
+    form = timelines(contacts("Mon 10:00 A opened channel=form"))
+    (journey,) = journeys("c", form.values(), others, EVERYBODY, at(LATER))
+    assert (journey.policy, journey.attempts[0].dead_end, journey.wake_us) == (None, None, None)
+    assert journey.open_us == journey.wall_us
+
+
 @pytest.mark.parametrize("tie", ["A linked with=T", "T linked with=A", "U merged into=A"])
 def test_c14_a_form_that_was_tied_to_another_contact_too_late_is_a_dead_end(tie: str) -> None:
     story = "Mon 10:00 A opened channel=form\nTue 09:00 T opened\nSun 09:00 U opened by=agent opened_by=agent"
