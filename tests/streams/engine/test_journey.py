@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streams.engine.attributes import Tier
 from streams.engine.journey import Journey, journeys
 from streams.engine.timeline import timelines
 from tests.streams.engine.told import EVERYBODY, LATER, at, contacts, minutes, promises, shown
@@ -146,6 +147,52 @@ def test_c17_a_void_contact_is_no_attempt(reason: str) -> None:
 
 def test_c17_a_merged_contact_is_an_attempt_where_it_lives_on() -> None:
     assert attempts("Mon 10:00 A opened\nMon 10:10 B opened\nMon 10:20 B merged into=A") == [("A", None)]
+
+
+OURS = "Mon 09:00 A opened opened_by=agent channel=phone"
+
+
+@pytest.mark.parametrize(
+    ("story", "channel", "policy"),
+    [
+        pytest.param(f"{OURS}\nMon 09:30 A updated channel=chat queue=q", "chat", "of q", id="changed before"),
+        pytest.param(f"{OURS}\nMon 09:30 A assigned queue=q", "phone", "of q", id="assigned before"),
+        pytest.param(f"{OURS}\nMon 10:00 A updated channel=chat queue=q", "phone", "gold", id="at that instant"),
+        pytest.param(f"{OURS}\nMon 10:30 A updated channel=chat queue=q", "phone", "gold", id="afterwards"),
+        pytest.param(f"{OURS}\nMon 09:00 A updated channel=chat queue=q", "chat", "of q", id="with the opening"),
+        pytest.param(f"{OURS}\nMon 08:30 A updated channel=chat queue=q", "phone", "of q", id="before the opening"),
+        pytest.param("Mon 09:30 A updated channel=chat queue=q", "chat", "of q", id="never opened"),
+        pytest.param(
+            f"{OURS}\nMon 09:10 A assigned by=anna\nMon 09:30 A updated queue=q", "phone", "of q", id="one of several"
+        ),
+        pytest.param(
+            f"{OURS}\nMon 09:10 A updated priority=low\nMon 09:30 A noted channel=chat",
+            "phone",
+            "gold",
+            id="in passing",
+        ),
+    ],
+)
+def test_channel_and_policy_of_an_attempt_are_those_in_force_when_the_customer_wrote(
+    story: str, channel: str, policy: str
+) -> None:
+    policies = promises({"name": "of q", "match": {"queue": "q"}}, {})
+    known = timelines(contacts(f"{story}\nMon 10:00 A wrote"))
+    (journey,) = journeys("c", known.values(), policies, EVERYBODY, at(LATER))
+    assert journey.policy is not None
+    assert (journey.attempts[0].channel, journey.policy.name) == (channel, policy)
+
+
+@pytest.mark.parametrize(("since", "tier"), [("Mon 09:59", "vip"), ("Mon 10:00", "plain"), ("Mon 10:01", "plain")])
+def test_the_tier_of_a_journey_is_the_customers_when_they_first_wrote(since: str, tier: str) -> None:
+    tiers = [Tier(0, "plain", None), Tier(at(since), "vip", None)]
+    (journey,) = journeys("c", timelines(contacts("Mon 10:00 A opened")).values(), WATCHED, tiers, at(LATER))
+    assert journey.tier == tier
+
+
+def test_a_customer_of_whom_there_is_no_record_has_a_journey_without_a_tier() -> None:
+    (journey,) = journeys("c", timelines(contacts("Mon 10:00 A opened")).values(), WATCHED, (), at(LATER))
+    assert journey.tier is None
 
 
 def test_a_journey_counts_open_time_and_wall_time() -> None:
