@@ -162,6 +162,39 @@ def test_c1_always_open_is_every_second() -> None:
     assert from_us(always.working_days_due(us("2026-11-14 11:00"), 2)) == datetime(2026, 11, 17, tzinfo=UTC)
 
 
+def test_c1_always_open_is_one_stretch_and_never_closed() -> None:
+    always = Calendar("always", CalendarSpec(always_open=True))
+    assert always.open_spans(us("2026-12-24"), us("2026-12-27")) == [(us("2026-12-24"), us("2026-12-27"))]
+    assert always.open_spans(us("2026-12-24"), us("2026-12-24")) == []
+    assert always.is_open(us("2026-12-25 03:00"))
+
+
+@pytest.mark.parametrize(
+    ("instant", "why"),
+    [
+        pytest.param("2026-11-16 08:59", "outside hours", id="before opening"),
+        pytest.param("2026-11-21 12:00", "outside hours", id="a weekend"),
+        pytest.param("2026-11-17 12:00", "holiday: 2026-11-17", id="a holiday"),
+        pytest.param("2026-11-18 12:00", "closed", id="a closure"),
+        pytest.param("2026-11-19 12:00", "dated hours", id="shorter hours that day"),
+        pytest.param("2026-11-17 23:00", "holiday: 2026-11-17", id="the night after a holiday"),
+        pytest.param("2026-11-20 12:00", "dated hours", id="hours for a holiday go before it"),
+    ],
+)
+def test_c1_it_is_told_why_the_service_is_closed(instant: str, why: str) -> None:
+    short = {"2026-11-19": ["10:00-11:00"], "2026-11-20": ["10:00-11:00"]}
+    found = calendar(holidays=["2026-11-17", "2026-11-20"], closed=["2026-11-18"], open=short)
+    assert not found.is_open(us(instant))
+    assert found.closed_because(us(instant)) == why
+
+
+def test_c1_a_night_that_a_holiday_takes_away_is_closed_for_it_until_the_night_would_have_ended() -> None:
+    nights = calendar({"mon-sun": ["22:00-06:00"]}, holidays=["2026-11-17"])
+    assert nights.closed_until(us("2026-11-18 05:59")) == ("holiday: 2026-11-17", us("2026-11-18 06:00"))
+    assert nights.closed_until(us("2026-11-18 06:00")) == ("outside hours", us("2026-11-19"))
+    assert nights.closed_until(us("2026-11-17 12:00")) == ("holiday: 2026-11-17", us("2026-11-18"))
+
+
 def test_c2_nothing_to_use_up_is_due_at_the_next_opening_or_now() -> None:
     assert due(calendar(), "2026-11-14 11:00", 0) == "2026-11-16 09:00"
     assert due(calendar(), "2026-11-16 11:00", 0) == "2026-11-16 11:00"
@@ -213,4 +246,5 @@ def test_c2_a_date_that_the_zone_skipped_is_no_working_day_of_a_calendar_that_is
         found = Calendar("c", CalendarSpec.model_validate({"time_zone": "Pacific/Fakaofo", **hours}))  # no 2011-12-30
         closings = [from_us(found.working_days_due(us("2011-12-29 19:30"), n)) for n in (1, 2)]
         assert closings == [datetime(2011, 12, 31, 11, tzinfo=UTC), datetime(2012, 1, 1, 11, tzinfo=UTC)]
+        assert found.open_day(us("2011-12-31 19:30"), -1)[0] == date(2011, 12, 31)
         assert found.open_day(us("2011-12-31 19:30"), -2)[0] == date(2011, 12, 29)
