@@ -77,7 +77,7 @@ def _open_by(clock: Clock, at_us: int) -> float:
 
 def _alert_open_seconds(clock: Clock) -> float | None:
     """Open time by the instant at which a stage that alerts begins to."""
-    if clock.ended_us is not None or clock.stage not in _ALERTING:
+    if clock.stage not in _ALERTING:
         return None
     return _open_by(clock, max(clock.stage_at_us, clock.alerts_from_us or 0, clock.bounced_us or 0))
 
@@ -85,7 +85,7 @@ def _alert_open_seconds(clock: Clock) -> float | None:
 def _pauses_told(clock: Clock) -> list[tuple[int, int]]:
     """The pauses that count in the open time by which an outcome says that it alerts or that an answer bounced."""
     by_us = clock.bounced_us or 0
-    if clock.ended_us is None and clock.stage in _ALERTING:
+    if clock.stage in _ALERTING:
         by_us = max(by_us, clock.stage_at_us, clock.alerts_from_us or 0)
     return [
         (from_us, by_us if to_us is None else min(to_us, by_us)) for from_us, to_us in clock.pauses if from_us < by_us
