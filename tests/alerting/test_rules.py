@@ -42,6 +42,7 @@ BOUNCED = "2026-11-10T09:40:00Z"
 AFTER_BOUNCE = {"bounced_at": BOUNCED}
 NEXT: dict[str, Any] = {"target": "next_response"}
 RESOLUTION: dict[str, Any] = {"target": "resolution"}
+ASKED = [attempt("T-1", STARTED, None), attempt("T-2", AT_RISK, None)]
 
 SENTENCES: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
     "a clock that runs says nothing": ([outcome()], []),
@@ -186,6 +187,19 @@ SENTENCES: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
         [journey(), journey(journey_id="j-0"), journey(2, []), answered(2, journey_id="j-0")],
         ["dead_end firing page", "dead_end resolved answered"],
     ),
+    "the journey that took a chase over ends it": (
+        [
+            chasing(attempts=ASKED),
+            chasing(attempts=ASKED, journey_id="j-0"),
+            journey(2, []),
+            answered(2, attempts=ASKED, chasing_at=AT_RISK, journey_id="j-0"),
+        ],
+        ["chasing firing page", "chasing resolved answered"],
+    ),
+    "what ended with its journey has ended once": (
+        [journey(), answered(2), answered(3, "2026-11-10T11:30:00Z")],
+        ["dead_end firing page", "dead_end resolved answered"],
+    ),
     "the same address dead again after an answer is a new page": (
         [journey(), answered(), journey(journey_id="j-2", attempts=[attempt(at="2026-11-11T09:00:00Z")])],
         ["dead_end firing page", "dead_end resolved answered", "dead_end firing page"],
@@ -222,6 +236,14 @@ def test_changes_are_counted_so_that_each_can_be_told_once() -> None:
         changes, known = rules.on_outcome(record, known)
         numbers += [change.number for change in changes if change.record["kind"] != "reply_bounced"]
     assert numbers == [1, 2, 3, 4, 5]
+
+
+def test_that_somebody_has_an_alert_is_a_change_that_counts() -> None:
+    rules = Rules(SPEC)
+    [fired], known = rules.on_outcome(overdue(), None)
+    [acknowledged], known = rules.on_acknowledgement(TAKEN, known)
+    [end], _ = rules.on_outcome(ended(2), known)
+    assert (fired.number, acknowledged.number, end.number) == (1, 2, 3)
 
 
 def test_an_alert_is_named_by_contact_target_and_cycle_alone() -> None:
@@ -460,6 +482,11 @@ START = datetime(2026, 11, 10, 9, 45, tzinfo=UTC)
         pytest.param([silently_closed()], ["silent_close firing page"], id="a close after"),
         pytest.param([silently_closed(at=AT_RISK)], [], id="a close before"),
         pytest.param([journey()], [], id="a dead end before"),
+        pytest.param(
+            [overdue(), escalated(2, due_at=AT_RISK)],
+            ["breach firing page", "escalation firing critical"],
+            id="what fires goes on though it turns out to have been due before",
+        ),
         pytest.param([overdue(due_at=AT_RISK), escalated(2, due_at=AT_RISK), ended(3)], [], id="a breach before"),
         pytest.param(
             [overdue(due_at=AT_RISK, alerts_from=LATE, **RESOLUTION)], [], id="a breach before that may alert after"
@@ -502,6 +529,14 @@ def test_nothing_more_is_expected_once_all_has_resolved_or_was_closed() -> None:
     assert ended_at(closed) == BEFORE
     [last] = forgotten(closed, LATE)
     assert (last.number, last.record["resolution"], last.record["ends_at"]) == (2, "void", LATE)
+
+
+def test_the_last_words_on_what_is_forgotten_are_of_what_still_fires_alone() -> None:
+    rules = Rules(SPEC)
+    _, known = rules.on_outcome(outcome(**AFTER_BOUNCE), None)
+    _, known = rules.on_outcome(silently_closed(2, **AFTER_BOUNCE), known)
+    assert known is not None
+    assert [change.record["kind"] for change in forgotten(known, LATE)] == ["silent_close"]
 
 
 def test_whatever_the_order_of_delivery_the_last_revision_decides_what_fires() -> None:

@@ -223,6 +223,14 @@ def test_open_days_go_back_too_and_none_is_the_date_itself_or_the_next() -> None
     assert calendar().open_day(us("2026-11-14 12:00"), 0)[0] == date(2026, 11, 16)
 
 
+@pytest.mark.parametrize("count", [1, -1])
+def test_c1_there_is_no_open_day_beside_the_only_one(count: int) -> None:
+    once = Calendar("c", CalendarSpec.model_validate({"time_zone": "UTC", "open": {"2026-11-16": ["09:00-17:00"]}}))
+    assert once.open_day(us("2026-11-16 12:00"), 0)[0] == date(2026, 11, 16)
+    with pytest.raises(NeverOpens):
+        once.open_day(us("2026-11-16 12:00"), count)
+
+
 def test_due_before_goes_back_over_the_weekend() -> None:
     assert from_us(calendar().due_before(us("2026-11-16 10:00"), 2 * 3600 * SECOND_US)) == datetime(
         2026, 11, 13, 16, 30, tzinfo=UTC
