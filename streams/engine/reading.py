@@ -182,9 +182,8 @@ class Reading:
         if not self.resolved:
             return
         self.resolved = False
-        if self.written and "resolution" not in self.running:
-            self._start("resolution", item.at_us)
-        if self.unanswered_at_close and not self._waiting():
+        self._start("resolution", item.at_us)
+        if self.unanswered_at_close:
             self._start_response(item.at_us)
 
     # -- clocks --------------------------------------------------------------------------------------
