@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import orjson
@@ -56,6 +57,20 @@ def test_it_is_led_by_the_gravest_line_and_the_longest_waiting() -> None:
 def test_one_contact_speaks_for_itself() -> None:
     wait = wait_of(fires(1))
     assert (wait.record["summary"], wait.record["contact_id"]) == (fires(1)["summary"], "T-1")
+    over = wait_of(fires(1), ends(1))
+    assert (over.record["summary"], over.record["contact_id"]) == (ends(1)["summary"], "T-1")
+
+
+def test_lines_that_wait_equally_long_stand_in_the_order_of_their_contacts_whichever_came_first() -> None:
+    for order in itertools.permutations(range(1, 5)):
+        lines_of = wait_of(*map(fires, order)).record["lines"]
+        assert [line["contact_id"] for line in lines_of] == ["T-1", "T-2", "T-3", "T-4"]
+
+
+def test_a_line_that_fires_again_has_not_ended() -> None:
+    wait = wait_of(fires(1), fires(2), ends(1), fires(1, escalated))
+    assert [line["contact_id"] for line in wait.record["lines"]] == ["T-1", "T-2"]
+    assert wait.record["ended"] == []
 
 
 def test_it_keeps_its_name_until_the_last_line_has_ended() -> None:
