@@ -116,7 +116,7 @@ def settled(wait: Wait, delivery: Mapping[str, Any]) -> Wait:
 
 def _without(wait: Wait, name: str, over: Alert) -> Wait:
     lines = {other: record for other, record in wait.lines.items() if other != name}
-    ended = {**{other: record for other, record in wait.ended.items() if other != name}, name: over}
+    ended = {**wait.ended, name: over}
     ended = dict(islice(ended.items(), max(0, len(ended) - ENDED_KEPT), None))
     return replace(wait, number=wait.number + 1, lines=lines, ended=ended)
 
