@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alerting.fold import Change
-from alerting.notify import RECORDS_KEPT, Account, Entry, Routes, entered, notice_key, rerouted, settled
+from alerting.notify import RECORDS_KEPT, Account, Entry, Routes, entered, instead, notice_key, rerouted, settled
 from alerting.rules import Rules
 from schemas.configuration import AlertsSpec
 from tests.alerting.records import SPEC, alerts_of, at_risk, ended, escalated, overdue, superseded
@@ -114,6 +114,35 @@ def test_new_receivers_are_added_and_removed_ones_forgotten() -> None:
     assert set(over.accounts) == {"a"}
 
 
+FAILED = "a: answered 500"
+
+
+def test_who_is_told_instead_of_another_is_told_of_every_change_until_the_end() -> None:
+    first, further, end = changes(overdue(), escalated(2), ended(3))
+    entry = entered(None, first, ("a",))
+    assert entry is not None
+    entry = instead(entry, "fallback", FAILED)
+    assert entry.accounts == {"a": Account(), "fallback": Account(instead=FAILED)}
+    for change in (further, end):
+        entry = entered(entry, change, ("a",))
+        assert entry is not None
+        assert entry.accounts["fallback"] == Account(instead=FAILED)
+    assert not settled(entry, step("delivered", 3, state="resolved")).finished
+
+
+def test_who_is_told_anyway_is_told_nothing_instead_nor_is_anybody_of_what_is_over() -> None:
+    entry, over = entry_of(overdue()), entry_of(overdue(), ended(2))
+    assert instead(entry, "b", FAILED) == entry
+    assert instead(over, "fallback", FAILED) == over
+
+
+def test_who_was_no_longer_routed_to_is_told_again_once_it_is_told_instead() -> None:
+    entry = settled(entry_of(at_risk(), receivers=("a", "b")), step("delivered", receiver="b"))
+    entry = entered(entry, changes(at_risk(), overdue(2))[-1], ("a",))
+    assert entry is not None
+    assert instead(entry, "b", FAILED).accounts["b"] == Account(held=(1,), instead=FAILED)
+
+
 def test_an_entry_has_a_bound_however_often_it_changes() -> None:
     entry = None
     for number in range(1, 200):
@@ -145,7 +174,8 @@ def test_a_notice_has_one_key_for_ever_and_another_one_for_every_other_change() 
     assert keys == [notice_key(dict(alert), number) for number, alert in enumerate(alerts, start=1)]
     moved = alerts_of(at_risk(customer_id="c-2"))[0]
     again = notice_key(alerts[1], 4)
-    assert len({*keys, again, notice_key(moved, 1)}) == 5
+    of_nobody = {**alerts[0], "customer_id": None}
+    assert len({*keys, again, notice_key(moved, 1), notice_key(of_nobody, 1)}) == 6
 
 
 def routes(*some: dict[str, Any]) -> Routes:
