@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from alerting import message
 from alerting.fold import Known
 from alerting.rules import Rules, ended_at, forgotten
 from schemas.configuration import AlertsSpec
@@ -386,6 +387,14 @@ def test_who_asks_again_and_again_is_a_page_about_the_attempt_that_was_one_too_m
     )
 
 
+def test_a_chase_names_the_latest_five_contacts() -> None:
+    tries = [attempt(f"T-{number}", f"2026-11-10T09:0{number}:00Z", None) for number in range(1, 8)]
+    [alert] = alerts_of(chasing(attempts=tries, at="2026-11-10T09:07:00Z"))
+    assert alert["annotations"]["explanation"] == (
+        "7 attempts since Tue 2026-11-10 09:00 UTC, no answer: T-3, T-4, T-5, T-6, T-7"
+    )
+
+
 def test_chasing_is_one_alert_of_its_journey_wherever_the_customer_lives() -> None:
     here, there = alerts_of(chasing())[1], alerts_of(chasing(customer_id="c-99", journey_id="j-99"))[1]
     assert here["alert_id"] == there["alert_id"]
@@ -423,6 +432,109 @@ def test_every_summary_says_who_and_since_when(kind: str) -> None:
     assert alert["kind"] == kind
     assert "customer c-17" in alert["summary"].lower()
     assert "since Tue 2026-11-10 09:00 UTC" in alert["summary"]
+
+
+C_17 = "customer c-17 has waited"
+SINCE = "since Tue 2026-11-10 09:00 UTC"
+BY = "promised by Tue 2026-11-10 10:00 UTC (policy gold)"
+FORM = attempt("form:2", BEFORE, "no_ticket", dead_end_at=LATE, open_seconds=3600.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "summary"),
+    [
+        (at_risk(), f"Customer c-17 has been waiting 30 min for a first response to T-4711, {SINCE}; {BY}."),
+        (overdue(target="update"), f"Customer c-17 has waited 1 h for an update to T-4711, {SINCE}; {BY}."),
+        (overdue(due_at=None), f"Customer c-17 has waited 1 h for a first response to T-4711, {SINCE}; policy gold."),
+        (escalated(), f"Nobody has helped yet: {C_17} 2 h for a first response to T-4711, {SINCE}; {BY}."),
+        (
+            outcome(**AFTER_BOUNCE),
+            f"Our answer did not arrive: {C_17} 40 min for a first response to T-4711, {SINCE}; {BY}.",
+        ),
+        (
+            silently_closed(open_seconds=3000.0),
+            f"Closed without an answer: {C_17} 50 min for a first response to T-4711, {SINCE}.",
+        ),
+        (
+            journey(),
+            f"A mail bounced at our side: nobody will answer customer c-17 there, who has waited 0 s, {SINCE}.",
+        ),
+        (
+            journey(attempts=[FORM]),
+            "A form became no ticket: nobody will answer customer c-17 there, who has waited 3 h (1 h of open time), "
+            f"{SINCE}.",
+        ),
+    ],
+)
+def test_a_summary_says_what_happened_to_whom_and_what_was_promised(record: dict[str, Any], summary: str) -> None:
+    [alert] = alerts_of(record)
+    assert alert["summary"] == summary
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (ended(2), "The wait is over, at Tue 2026-11-10 12:00 UTC: "),
+        (
+            ended(2, BEFORE, verdict="kept", reason="answered_in_time"),
+            "Withdrawn: what came late shows that nobody waits beyond the promise, at Tue 2026-11-10 10:00 UTC: ",
+        ),
+        (ended(2, verdict="void", reason="spam"), "No longer owed, at Tue 2026-11-10 12:00 UTC: "),
+        (superseded(2), "Superseded by what is known now, at Tue 2026-11-10 12:00 UTC: "),
+    ],
+)
+def test_an_end_says_how_and_when_before_what_had_happened(record: dict[str, Any], words: str) -> None:
+    [fired, end] = alerts_of(overdue(), record)
+    assert end["summary"] == words + fired["summary"]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "explanation"),
+    [
+        ([attempt()], "1 attempt since Tue 2026-11-10 09:00 UTC, no answer"),
+        ([attempt(), attempt("T-2", BEFORE, None)], "2 attempts since Tue 2026-11-10 09:00 UTC, no answer"),
+    ],
+)
+def test_a_dead_end_says_how_often_they_tried(attempts: list[Any], explanation: str) -> None:
+    [alert] = alerts_of(journey(attempts=attempts))
+    assert alert["annotations"]["explanation"] == explanation
+
+
+@pytest.mark.parametrize(
+    ("policy", "promised"),
+    [("gold", "an answer, by policy gold"), (None, "nothing: no policy covers the first attempt")],
+)
+def test_a_dead_end_says_what_was_promised(policy: str | None, promised: str) -> None:
+    [alert] = alerts_of(journey(policy=policy))
+    assert alert["annotations"]["promised"] == promised
+
+
+@pytest.mark.parametrize(
+    ("outcome_of", "promised"),
+    [
+        (overdue(promised=None), "a first response, by Tue 2026-11-10 10:00 UTC (policy gold)"),
+        (overdue(due_at=None), "a first response within 1h (policy gold)"),
+    ],
+)
+def test_what_is_not_known_of_a_promise_is_left_out(outcome_of: dict[str, Any], promised: str) -> None:
+    [alert] = alerts_of(outcome_of)
+    assert alert["annotations"]["promised"] == promised
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3_661, "1 h 1 min"),
+        (86_400, "1 d"),
+        (86_460, "1 d"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_a_length_is_told_in_its_two_largest_units(seconds: int, text: str) -> None:
+    assert message.length(seconds) == text
 
 
 def test_severities_are_those_of_the_steps_and_a_breach_is_a_page_by_default() -> None:
