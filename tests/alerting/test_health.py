@@ -32,6 +32,7 @@ def test_it_fires_once_and_ends_when_heardback_sees_again() -> None:
     Alert.model_validate(fires)
     assert (fires["kind"], fires["state"], fires["severity"], fires["customer_id"]) == ("blind", "firing", "page", None)
     assert FOUND in fires["summary"]
+    assert fires["annotations"]["explanation"] == FOUND
     assert fires["annotations"]["runbook_url"] == "https://books.example.com/blind"
     assert on_health(health("blind", 2), known, BOOKS) == ([], known)
     [ends], known = on_health(health("sees", 3), known, BOOKS)
