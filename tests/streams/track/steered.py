@@ -111,9 +111,10 @@ class Steered:
     def restart(self) -> None:
         """A crash and another start: what was in memory is gone, tables and log are there."""
         self.log.ready, self.log.handlers = [], {}
+        self.registry = CollectorRegistry()
         self.track = Track(
             cast(Runtime, self.log), settings.policies_of(self.configuration), self.customers,
-            self.configuration.limits, Metrics(CollectorRegistry(), worst_customers=0), lambda: self.now,
+            self.configuration.limits, Metrics(self.registry, worst_customers=0), lambda: self.now,
             lambda step: self.after_step(step),
         )  # fmt: skip
         for partition in range(self.log.settings.partitions):

@@ -10,8 +10,10 @@ import pytest
 
 from schemas.customers import Customer
 from streams import settings
+from streams.track.gather import FORWARDED_BYTES_MAX
 from streams.track.moving import HOPS, LEAVES, MOVED
 from streams.track.seats import GIVE_WAY, SEAT
+from streams.track.waking import SOURCE
 from streams.transport import Record, partition_for
 from tests.streams.track.steered import Steered, at, event
 
@@ -200,6 +202,34 @@ async def test_a_wake_up_from_beyond_the_log_makes_nobody_late() -> None:
     await desk.settle()
     assert verdicts(desk) == {"T-1 first_response:1": ("open", "running", "c-1")}
     assert desk.refused() == ["from_the_future"]
+
+
+async def test_a_wake_up_for_a_contact_that_nobody_knows_stops_nothing() -> None:
+    desk = steered()
+    desk.append(event(1, "deadline.reached", START, "gone") | {"source": SOURCE}, "c-1")
+    desk.append(event(2, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    assert verdicts(desk) == {"T-1 first_response:1": ("open", "running", "c-1")}
+
+
+@pytest.mark.parametrize("beside", [0, 1])
+async def test_an_event_that_leaves_no_room_for_headers_of_ours_beside_its_own_is_refused(beside: int) -> None:
+    desk = steered()
+    value = orjson.dumps(event(1, "contact.opened", START, channel="email", customer_id="c-1", url="x" * 900_000))
+    headers = [("trace", b"x" * (FORWARDED_BYTES_MAX - len(value) - len(b"c-1") - len("trace") + beside))]
+    record = Record(key=b"c-1", value=value, headers=headers, timestamp_ms=int(START.timestamp() * 1000))
+    desk.log.topics["contact-events"][0].append(record)
+    await desk.settle()
+    assert desk.refused() == [["contact_too_large"], ["record_too_large"]][beside]
+
+
+async def test_how_late_a_wake_up_was_is_measured_from_its_instant() -> None:
+    desk = steered()
+    desk.append(event(1, "contact.opened", START, channel="email", customer_id="c-1"), "c-1")
+    await desk.settle()
+    await desk.pass_time(START + minutes(65))
+    assert desk.registry.get_sample_value("responsiveness_deadline_delay_seconds_count") == 1
+    assert desk.registry.get_sample_value("responsiveness_deadline_delay_seconds_sum") == 5 * 60
 
 
 SOMETIMES = """
