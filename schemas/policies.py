@@ -165,10 +165,11 @@ def parse_days(key: object) -> list[str]:
         raise ValueError(f"found {key!r}, {wanted}")
     days: list[str] = []
     for part in key.lower().replace(" ", "").split(","):
-        first, _, last = part.partition("-")
-        if first not in DAYS or (last or first) not in DAYS:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if first not in DAYS or last not in DAYS:
             raise ValueError(f"found {key!r}, {wanted}")
-        start, count = DAYS.index(first), (DAYS.index(last or first) - DAYS.index(first)) % 7 + 1
+        start, count = DAYS.index(first), (DAYS.index(last) - DAYS.index(first)) % 7 + 1
         days += [DAYS[(start + step) % 7] for step in range(count)]
     return days
 
@@ -188,8 +189,8 @@ def parse_dates(value: object) -> tuple[date, date]:
     """`2026-12-24` or `2026-12-24..2026-12-31`, both ends included. Raises ValueError."""
     if isinstance(value, tuple):
         return value
-    first, _, last = str(value).partition("..")
-    start, end = _date(value if isinstance(value, date) else first), _date(last or first)
+    first, dots, last = str(value).partition("..")
+    start, end = _date(value if isinstance(value, date) else first), _date(last if dots else first)
     if end < start:
         raise ValueError(f"found {value!r}, which ends before it starts")
     return start, end

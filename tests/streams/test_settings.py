@@ -192,6 +192,47 @@ def test_a_mistake_is_said_with_its_line_and_what_was_wanted(old: str, new: str,
     assert what in found[0].what
 
 
+@pytest.mark.parametrize(
+    ("old", "right", "wrong", "what"),
+    [
+        ("09:00-17:30", ["00:00-24:00", "22:00-06:00"], ["24:00-06:00", "00:00-24:01"], "00:00 to 24:00"),
+        ("09:00-17:30", ["09:59-17:30", "09:00-17:59"], ["09:60-17:30", "09:00-17:60"], "00:00 to 24:00"),
+        ("1h", ["8784h", "1s", "0h1m"], ["8784h1s", "367d"], "at most 366 days"),
+        ("1h", ["1wd", "260wd"], ["0wd", "261wd"], "wanted 1wd to 260wd"),
+        ("1h}", ["1h}\n    at_risk: [1%, 99%]", "1h}\n    at_risk: [0.5]"],
+         ["1h}\n    at_risk: [0%]", "1h}\n    at_risk: [100%]", "1h}\n    at_risk: [1.0]"], "above 0% and below 100%"),
+        ("1h}", ["1h}\n    chasing_after: 1"], ["1h}\n    chasing_after: 0"], "greater than or equal to 1"),
+        ("]}}", ["]}, closed: [2026-12-24..2026-12-24]}"],
+         ["]}, closed: [2026-12-24..2026-12-23]}"], "ends before it starts"),
+        ("mon-fri", ["fri-mon", "sun", '"mon,wed"', "mon-sun"], ["mon-", "-fri", '"mon,,wed"'], "wanted weekdays"),
+        ("]}}", ["]}, closed: [2026-12-24]}"],
+         ["]}, closed: [2026-12-24..]}", "]}, closed: [..2026-12-24]}"], "wanted a date"),
+        ("  receivers:", ['  from: "2026-11-21T10:00:00+01:00"\n  receivers:'],
+         ["  from: 2026-11-21T10:00:00\n  receivers:"], "an instant with a zone"),
+        ("    calendar: london", ["    calendar: london\n    effective_from: 2026-11-21T10:00:00Z"],
+         ["    calendar: london\n    effective_from: 2026-11-21T10:00:00"], "zone"),
+    ],
+)  # fmt: skip
+def test_what_is_just_right_is_read_and_what_is_just_wrong_is_said(
+    old: str, right: list[str], wrong: list[str], what: str
+) -> None:
+    for new in right:
+        assert read(changed(old, new))
+    for new in wrong:
+        assert what in faults(changed(old, new))[0].what
+
+
+def test_no_secret_and_no_address_that_may_carry_one_is_shown() -> None:
+    text = """alerts:
+  receivers:
+    - {type: webhook, urls: ["https://open-sesame.example"], secret: open-sesame}
+    - {type: email, host: mail.example, to: [c@d.example], user: open-sesame, secret: open-sesame}
+  pagerduty_webhook: {secret: open-sesame}
+facts: {url: "postgresql://open-sesame@db.example/heardback"}
+"""
+    assert "open-sesame" not in repr(read(text))
+
+
 def test_a_calendar_that_never_opens_in_the_end_is_refused() -> None:
     closed = changed('["09:00-17:30"]}}', '["09:00-17:30"]}, closed: ["1990-01-01..2210-12-31"]}')
     assert [(fault.line, fault.where) for fault in faults(closed)] == [(2, "calendars.london")]
@@ -207,7 +248,7 @@ def test_whole_days_are_allowed_on_a_calendar_that_is_always_open() -> None:
 
 def test_a_section_with_nothing_in_it_is_one_that_is_not_there() -> None:
     assert read("calendars:\npolicies:\nalerts:\n# receivers: []\n") == Configuration()
-    assert read("") == read("# nothing\n") == Configuration()
+    assert read("") == read("# nothing\n") == read("facts: {url: }\n") == Configuration()
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just words\n", "7\n"])
