@@ -87,6 +87,23 @@ def test_a_wrong_value_is_refused_by_the_name_of_the_mistake_and_of_the_field(
     assert (refusal.reason, refusal.field) == (reason, dotted(path))
 
 
+@pytest.mark.parametrize(
+    ("instant", "absurd"),
+    [
+        ("1990-01-01T00:00:00Z", False),
+        ("1989-12-31T23:00:00-01:00", False),
+        ("1990-01-01T00:59:59+01:00", True),
+        ("2199-12-31T23:59:59.999999Z", False),
+        ("2200-01-01T00:59:59+01:00", False),
+        ("2199-12-31T23:00:00-01:00", True),
+        ("2200-01-01T00:00:00Z", True),
+    ],
+)
+def test_an_instant_is_absurd_by_when_it_was_and_not_by_the_date_of_its_zone(instant: str, absurd: bool) -> None:
+    found = decode(written("contact.opened", ("time",), instant))
+    assert (isinstance(found, Refusal) and found.reason == Reason.ABSURD_INSTANT) == absurd
+
+
 @pytest.mark.parametrize(("kind", "path", "value", "reason"), [case for case in WRONG_VALUES if case[1][0] == "data"])
 def test_so_it_is_in_binary_mode(kind: str, path: Where, value: Any, reason: Reason) -> None:
     headers = [(name, content.encode()) for name, content in binary(kind)[0].items()]
