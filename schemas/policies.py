@@ -20,8 +20,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -227,6 +229,23 @@ class PublicHolidays(Strict):
         return self
 
 
+def _form_of_holidays(value: object) -> str | None:
+    return _COUNTRY if isinstance(value, Mapping | PublicHolidays) else _DATES if isinstance(value, list) else None
+
+
+_COUNTRY: Final = "[country]"
+_DATES: Final = "[dates]"
+Holidays = Annotated[
+    Annotated[PublicHolidays, Tag(_COUNTRY)] | Annotated[list[Day], Tag(_DATES)],
+    Discriminator(
+        _form_of_holidays,
+        custom_error_type="holidays",
+        custom_error_message="found neither of them, wanted a list of dates or a country such as {country: GB}",
+    ),
+]
+"""Told apart by their form: a mistake in one is not also said to be none of the other."""
+
+
 def time_zone_name(value: str) -> str:
     """`value`, if it names a zone of the IANA database. Raises ValueError."""
     try:
@@ -242,7 +261,7 @@ class CalendarSpec(Strict):
     time_zone: str = "UTC"
     always_open: bool = False
     hours: dict[str, Hours] = Field(default_factory=dict)
-    holidays: PublicHolidays | list[Day] | None = None
+    holidays: Holidays | None = None
     closed: list[Days] = Field(default_factory=list)
     open: dict[Day, Hours] = Field(default_factory=dict)
 

@@ -71,6 +71,21 @@ alerts: {from: 2026-99-01T00:00:00Z}
     ]
 
 
+@pytest.mark.parametrize(
+    ("holidays", "where", "what"),
+    [
+        ("{country: XX}", "", "found XX/-: Country XX not available"),
+        ("{country: GB, subdivision: XXX}", "", "found GB/XXX: Entity `GB` does not have subdivision XXX"),
+        ("{country: GB, subdivison: ENG}", ".subdivison", "found an unknown key; look for a spelling mistake"),
+        ("[nonsense]", ".0", "found 'nonsense', wanted a date such as 2026-12-24"),
+        ("GB", "", "found neither of them, wanted a list of dates or a country such as {country: GB}"),
+    ],
+)
+def test_a_mistake_in_holidays_is_one_fault_whichever_form_they_have(holidays: str, where: str, what: str) -> None:
+    (fault,) = faults(f"calendars: {{desk: {{hours: {{mon: ['09:00-17:00']}}, holidays: {holidays}}}}}")
+    assert (fault.where, fault.what) == (f"calendars.desk.holidays{where}", what)
+
+
 @pytest.mark.parametrize("instant", ["yesterday", "17", "[]"])
 def test_an_instant_that_is_none_is_one_fault(instant: str) -> None:
     for where, text in (
