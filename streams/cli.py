@@ -22,6 +22,7 @@ from streams.commands import alerts, dead_letters, serving
 from streams.commands.arguments import (
     DATA,
     FAILED,
+    PATH,
     Broker,
     DataFolder,
     Port,
@@ -29,6 +30,7 @@ from streams.commands.arguments import (
     broker_url,
     failed,
     in_words,
+    named,
     said_failed,
     standard_input_once,
     unread_output,
@@ -124,7 +126,8 @@ def replay(
         str | None, typer.Option(help="Know no event after this instant. Default: the last event.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for outcomes, alerts, journeys, dead letters, summary.")
+        Path | None,
+        typer.Option(parser=named, metavar=PATH, help="Folder for outcomes, alerts, journeys, dead letters, summary."),
     ] = None,
 ) -> None:
     """Run the engine over files, in simulated time. Says what every clock came to."""
@@ -228,7 +231,9 @@ def report(
     to: Annotated[
         str | None, typer.Option("--format", help="html, md, json or csv. Default: as --out is named, else html.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=named, metavar=PATH, help="The file to write. Default: standard output.")
+    ] = None,
     db: Annotated[
         str | None, typer.Option(help="Facts at sqlite:///PATH or postgresql://HOST/DATABASE. Default: configured.")
     ] = None,
@@ -330,7 +335,9 @@ def import_(
 
 @app.command(epilog="Example: heardback schema --out schemas")
 def schema(
-    out: Annotated[Path | None, typer.Option(help="Folder for the JSON Schemas and asyncapi.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=named, metavar=PATH, help="Folder for the JSON Schemas and asyncapi.json.")
+    ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document. Without --out, print the latter."""
     from schemas.documents import ASYNCAPI_FILE, documents

@@ -20,6 +20,16 @@ from streams import logs
 FAILED: Final = 1
 WRONG: Final = 2
 DATA: Final = Path("heardback-data")
+PATH: Final = "<path>"
+
+
+def named(text: str) -> Path:
+    """Where something is to be written. An empty name, as of a variable of the shell that is not set, would be the
+    folder where one is."""
+    if not text:
+        raise typer.BadParameter("found no name, wanted that of a file or a folder; the one where you are is '.'")
+    return Path(text)
+
 
 Broker = Annotated[
     str | None,
@@ -28,7 +38,13 @@ Broker = Annotated[
 KafkaBroker = Annotated[str | None, typer.Option(envvar="HEARDBACK_BROKER", help="kafka://host:9092[,host:9092].")]
 Port = Annotated[int, typer.Option(envvar="HEARDBACK_PORT", min=0, max=65_535, help="HTTP port; 0 is any free one.")]
 DataFolder = Annotated[
-    Path, typer.Option(envvar="HEARDBACK_DATA", help="Where the embedded broker keeps its log, and facts are kept.")
+    Path,
+    typer.Option(
+        parser=named,
+        metavar=PATH,
+        envvar="HEARDBACK_DATA",
+        help="Where the embedded broker keeps its log, and facts are kept.",
+    ),
 ]
 
 

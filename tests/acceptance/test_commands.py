@@ -222,6 +222,21 @@ def test_what_cannot_be_written_has_status_1(config: Path, tmp_path: Path) -> No
         assert "Traceback" not in done.stderr, arguments
 
 
+def test_an_empty_name_is_not_the_folder_where_one_is(config: Path, tmp_path: Path) -> None:
+    where = tmp_path / "empty"
+    where.mkdir()
+    runs = (
+        ("replay", "-", "--config", config, "--out", ""),
+        ("report", "--out", ""),
+        ("schema", "--out", ""),
+        ("run", "--config", config, "--data", ""),
+    )
+    for arguments, done in zip(runs, commands(runs, folder=where), strict=True):
+        assert done.returncode == 2, arguments
+        assert "found no name, wanted that of a file or a folder" in " ".join(done.stderr.split()), arguments
+    assert list(where.iterdir()) == []
+
+
 def test_an_output_that_takes_nothing_is_said_in_one_line_by_whatever_writes(config: Path, events: Path) -> None:
     runs = (("schema",), ("check", "--config", config), ("replay", events, "--config", config))
     for arguments in runs:
