@@ -4,7 +4,8 @@ Called once by the command that runs; libraries log through the same lines, warn
 logged never holds a customer's words or addresses: callers name ids, counts and reasons.
 
 Nobody waits for whoever reads standard error: a thread writes the lines, and where it cannot, for a pipe that nobody
-empties, lines beyond a bound are dropped and counted.
+empties, lines beyond a bound are dropped and counted. A library that says the same again and again, such as of a broker
+that is away, is heard once in a while, and how often it said so.
 """
 
 from __future__ import annotations
@@ -16,24 +17,50 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from logging.handlers import QueueHandler
 from typing import Any, Final
 
+LIBRARIES: Final = ("faust", "mode", "aiokafka", "aiohttp", "asyncio")
 QUIET: Final = (
-    "faust",
-    "mode",
-    "aiokafka",
-    "aiohttp",
-    "asyncio",
+    *LIBRARIES,
     "streams.transport.driver",
     "streams.transport.table",
     "streams.transport.consumer",
 )
 
 
+REPEATED_AFTER_SECONDS: Final = 10.0
+KINDS_KEPT: Final = 1_000
 LINES_WAITING_MAX: Final = 10_000
 FLUSH_SECONDS_MAX: Final = 2.0
+
+
+class Seldom(logging.Filter):
+    """Lets a library say the same (its words, whatever it fills in) once in `REPEATED_AFTER_SECONDS`, with `repeated`,
+    how often it was said meanwhile. Everybody else is let through."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is to be heard."""
+        if record.name.partition(".")[0] not in LIBRARIES:
+            return True
+        kind, now = (record.name, str(record.msg)), self._monotonic()
+        at, repeated = self._said.get(kind, (now - REPEATED_AFTER_SECONDS, 0))
+        if now < at + REPEATED_AFTER_SECONDS:
+            self._said[kind] = (at, repeated + 1)
+            return False
+        if len(self._said) >= KINDS_KEPT:
+            self._said.clear()
+        self._said[kind] = (now, 0)
+        if repeated:
+            record.repeated = repeated
+        return True
 
 
 class _Lines(QueueHandler):
@@ -113,6 +140,7 @@ def configure(level: int = logging.INFO) -> None:
         cache_logger_on_first_use=True,
     )
     handler = _Lines(sys.stderr)
+    handler.addFilter(Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
