@@ -51,7 +51,7 @@ def load(*folders: Path, loaders: Sequence[Loader] = LOADERS) -> Archive:
                 return found
     raise CannotExplain(
         f"{', '.join(map(str, folders))}: found nothing to explain from, wanted the --out folder of heardback replay "
-        "or the --data folder of heardback run"
+        "or the --data folder of heardback run; on Kafka a gateway explains, at /contacts/{id}"
     )
 
 

@@ -217,6 +217,7 @@ def test_a_folder_that_holds_nothing_is_wrong_input(tmp_path: Path) -> None:
     done = heardback("explain", "T-1", "--from", tmp_path)
     assert done.exit_code == 2
     assert "nothing to explain from" in done.stderr
+    assert "on Kafka a gateway explains, at /contacts/{id}" in done.stderr
 
 
 @pytest.mark.parametrize("name", [archive.CONTACTS_FILE, archive.POLICIES_FILE])
