@@ -117,6 +117,7 @@ class Alerting:
         self._now = now
         self._late_after = late_after
         self._homes: dict[int, Home] = {}
+        self._told_of_us = False
         self._arrived = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._table: Table = self._runtime.table(TABLE)
@@ -149,6 +150,12 @@ class Alerting:
         if self.closing is not None:
             await self.closing()
 
+    async def outlast(self) -> None:
+        """To be awaited before `stop` where the broker's absence ended the runtime: who was to tell that heardback
+        cannot see would end with it, and no other could begin. Returns once the broker answers again."""
+        if self.watch is not None and self._told_of_us:
+            await self.watch.outlast()
+
     @property
     def live(self) -> frozenset[int]:
         """Partitions for which alerts are delivered: all that was in their topics at the start is folded."""
@@ -160,6 +167,7 @@ class Alerting:
         names = [self._runtime.topic_name(topic) for topic in SOURCES]
         ends = {name: (await self._runtime.client.end_offsets(name))[partition] for name in names}
         self._homes[partition] = Home(ends)
+        self._told_of_us = self.tells_of_us()
         self._arrived.set()
 
     async def _on_revoked(self, partition: int) -> None:
@@ -330,7 +338,7 @@ class Alerting:
     # -- heardback itself
 
     def tells_of_us(self) -> bool:
-        """Whether this worker tells that heardback cannot see: it has, or had last, partition 0."""
+        """Whether this worker tells that heardback cannot see: it has partition 0."""
         return 0 in self._homes
 
     async def write_blindness(self, record: Alert) -> None:

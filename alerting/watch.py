@@ -3,7 +3,8 @@
 While it cannot, lanes begin no page about a customer: what it knows may be stale. The alert itself goes to its
 receivers without the log, for that may be what is away; it is written to topic `alerts`, and kept, as soon as the
 log takes it, so that a process that is killed meanwhile ends it later. Where several workers run, the one that has
-partition 0 tells. The rule is in `sight`.
+partition 0 tells. A worker that the broker's absence ends stays for this until the broker answers. The rule is in
+`sight`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,21 @@ class Watch:
         """Begins to look; `fail` hears of a mistake of ours."""
         self._running = asyncio.create_task(self._run(fail), name="watch")
 
+    async def outlast(self) -> None:
+        """Of a worker that ends because the broker is away, and that told of us: returns once the broker answers again
+        and whoever heard that we are blind has heard that we see, or for long not answered. Where the broker answers
+        already, at once."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait((self._running,))
+        self.ours = lambda: True
+        await self._look()
+        while not self.sight.log_answers:
+            await asyncio.sleep(self._every)
+            await self._look()
+        if self._telling is not None:
+            await asyncio.wait((self._telling,), timeout=ANSWER_SECONDS_MOST)
+
     async def stop(self) -> None:
         """Ends it; what was not told yet is not."""
         tasks = [task for task in (self._running, self._telling) if task is not None]
@@ -76,12 +92,15 @@ class Watch:
         """Whether nothing about a customer is told now."""
         return self.sight.blind(self.monotonic()) is not None
 
+    @property
+    def _every(self) -> float:
+        return min(LOOK_SECONDS_MOST, self.sight.limit_seconds / LOOKS)
+
     async def _run(self, fail: Callable[[BaseException], object]) -> None:
-        every = min(LOOK_SECONDS_MOST, self.sight.limit_seconds / LOOKS)
         try:
             while True:
                 await self._look()
-                await asyncio.sleep(every)
+                await asyncio.sleep(self._every)
         except Exception as error:  # noqa: BLE001  # nobody would know any more whether we see
             fail(error)
 

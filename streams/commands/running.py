@@ -129,6 +129,7 @@ class System:
         webhook = configuration.alerts.pagerduty_webhook
         self._pagerduty = None if webhook is None else secret.given(webhook.secret, webhook.secret_file).encode()
         self._stopping = False
+        self._outlasting = False
         self._starting = "connecting to the broker"
         self.metrics = metrics = Metrics(
             self.registry,
@@ -258,6 +259,14 @@ class System:
                 task.cancel()
         for task in done:
             task.result()
+
+    async def outlast(self) -> None:
+        """Where the broker's absence ended a part of it: stays until whoever is to know that heardback cannot see has
+        been told, and the broker answers again. At once where that is not our business."""
+        if self.alerting is not None:
+            self._outlasting = True
+            log.warning("outlasting", why="the broker does not answer, and somebody must be told")
+            await self.alerting.outlast()
 
     @property
     def url(self) -> str:
@@ -392,12 +401,15 @@ class System:
         return customer_of([fact_of(event)], self.customers.directory) or UNKNOWN + event.subject
 
     def _ready(self) -> Readiness:
+        if self._outlasting:
+            return Readiness(reasons=("the broker does not answer",))
         reasons = [self._starting] if self._starting else []
         reasons += [f"{runtime.app_id}: recovering tables" for runtime in self._runtimes() if not runtime.ready]
         return Readiness(reasons=tuple(reasons))
 
     def _alive(self) -> Liveness:
-        stalled = max((runtime.stalled_seconds() for runtime in self._runtimes()), default=0.0)
+        runtimes = () if self._outlasting else self._runtimes()  # nothing is to move but the word that nothing does
+        stalled = max((runtime.stalled_seconds() for runtime in runtimes), default=0.0)
         return Liveness(stalled_seconds=stalled, limit_seconds=STALLED_SECONDS_MAX)
 
     async def _explain(self, contact_id: str, at: datetime | None) -> dict[str, Any] | None:

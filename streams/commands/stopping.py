@@ -17,6 +17,7 @@ import structlog
 from schemas.customers import Customer
 from streams import logs
 from streams.commands.running import System
+from streams.transport import BrokerUnreachable
 
 STOP_SECONDS_MAX: Final = 9.5
 Beside = Callable[[], Coroutine[Any, Any, None]]
@@ -62,6 +63,9 @@ async def _work(system: System, customers: Sequence[Customer], beside: Beside | 
     also = asyncio.create_task(beside()) if beside is not None else None
     try:
         await system.wait_failed()
+    except BrokerUnreachable:
+        await system.outlast()
+        raise
     finally:
         if also is not None:
             also.cancel()
