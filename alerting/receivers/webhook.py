@@ -1,7 +1,8 @@
 """Alerts to a webhook, signed as Standard Webhooks say (https://www.standardwebhooks.com).
 
 Body: the record of topic `alerts`. `webhook-id` is the same at every try of one change, so that a receiver
-can remove repeats; `alert_id` names the whole episode.
+can remove repeats; `alert_id` names the whole episode. While a secret is replaced there are two, and a signature by
+each: the receiver goes over when it likes, and refuses nothing meanwhile.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Webhook:
     def __init__(self, spec: ReceiverSpec, rim: Rim) -> None:
         self._spec = spec
         self._rim = rim
-        self._signer = Signer(_key(secret.needed(spec)))
+        self._signers = [Signer(key) for key in _keys(secret.needed(spec))]
         self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def deliver(self, notices: Sequence[Notice]) -> Sequence[Answer]:
@@ -46,25 +47,26 @@ class Webhook:
     async def _post(self, notice: Notice) -> Answer:
         body = orjson.dumps(notice.record)
         async with self._gate:
-            sent_at = self._rim.wall()
+            sent_at, text = self._rim.wall(), body.decode()
             headers = {
                 "Content-Type": "application/json",
                 "webhook-id": notice.key,
                 "webhook-timestamp": str(int(sent_at.timestamp())),
-                "webhook-signature": self._signer.sign(notice.key, sent_at, body.decode()),
+                "webhook-signature": " ".join(signer.sign(notice.key, sent_at, text) for signer in self._signers),
             }
             session = self._rim.session(self._spec.allow_private)
             return await post(session, self._spec.urls[0], body, headers, self._spec.timeout_seconds)
 
 
 def faults(spec: ReceiverSpec, hosts: Sequence[str] | None) -> list[str]:
-    """One address, and a secret in base64 with or without `whsec_`, here or in a file."""
+    """One address, and a secret in base64 with or without `whsec_`, here or in a file; several with it, each on a line
+    of its own."""
     found = []
     if len(spec.urls) != 1:
         found.append(f"found {len(spec.urls)} urls, wanted one")
     found += outbound.faults(spec.urls, hosts, allow_private=spec.allow_private)
     try:
-        _key(secret.needed(spec))
+        _keys(secret.needed(spec))
     except ValueError as fault:
         found.append(str(fault))
     return found
@@ -73,6 +75,13 @@ def faults(spec: ReceiverSpec, hosts: Sequence[str] | None) -> list[str]:
 def make(spec: ReceiverSpec, rim: Rim) -> Webhook:
     """The webhook of a configuration without `faults`."""
     return Webhook(spec, rim)
+
+
+def _keys(text: str) -> list[bytes]:
+    secrets = text.split("\n")
+    if len(secrets) > 1 and not all(one.startswith(_PREFIX) for one in secrets):  # one that is broken over lines
+        raise ValueError(f"found a secret of several lines, wanted one, or several secrets that begin with {_PREFIX}")
+    return [_key(one.strip()) for one in secrets]
 
 
 def _key(text: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import structlog
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from alerting.app import faults
 from alerting.notify import Notice
@@ -295,6 +297,20 @@ async def test_a_webhook_is_signed_over_its_id_time_and_body(server: Server, ses
     assert first.headers["content-type"] == "application/json"
 
 
+async def test_while_its_secret_is_replaced_a_webhook_is_signed_by_both(
+    server: Server, sessions: Sessions, tmp_path: Path
+) -> None:
+    new = "whsec_" + base64.b64encode(b"another one, of another day").decode()
+    (tmp_path / "secret").write_text(f"{SECRET}\n{new}\n", encoding="utf-8")
+    content = {"type": "webhook", "urls": [server.url], "secret_file": str(tmp_path / "secret")}
+    await make(ReceiverSpec.model_validate(content), Rim(session=sessions, wall=wall)).deliver([notice()])
+    [request] = server.requests
+    for known in (SECRET, new):
+        assert Webhook(known).verify(request.body, dict(request.headers)) == notice().record
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + base64.b64encode(b"a third one").decode()).verify(request.body, dict(request.headers))
+
+
 async def test_a_secret_may_lie_in_a_file(server: Server, sessions: Sessions, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET + "\n", encoding="utf-8")
     content = {"type": "webhook", "urls": [server.url], "secret_file": str(tmp_path / "secret")}
@@ -315,6 +331,8 @@ MAIL = {"type": "email", "host": "mail.example.com", "sender": "h@b.example", "t
         ({"type": "webhook", "urls": ["http://a"]}, "found no secret"),
         ({"type": "webhook", "urls": ["http://a"], "secret": "not base64!"}, "not base64"),
         ({"type": "webhook", "urls": ["http://a"], "secret": "whsec_"}, "not base64"),
+        ({"type": "webhook", "urls": ["http://a"], "secret": "b25l\ndHdv"}, "found a secret of several lines"),
+        ({"type": "webhook", "urls": ["http://a"], "secret": f"{SECRET}\nwhsec_?"}, "not base64"),
         ({"type": "webhook", "urls": ["http://a"], "secret_file": "/nowhere/at/all"}, "No such file"),
         ({"type": "webhook", "urls": ["http://10.1.2.3"], "secret": SECRET, "allow_private": False}, "private address"),
         ({"type": "alertmanager", "urls": ["http://[::1]:9093"], "allow_private": False}, "private address"),
