@@ -6,7 +6,7 @@ Matching alerts against routes is `alerting.routes`; reading the file `streams.s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,8 @@ from alerting.notify import Routes
 from schemas.configuration import Configuration
 from schemas.customers import Customer
 
+RECEIVERS: Final = "receivers"
+PAGERDUTY: Final = "pagerduty_webhook"
 NOTHING_PROMISED: Final = "no policy is configured: nothing is promised to anybody, so nobody is ever late"
 NOT_SENT: Final = "report.to is set, but no report is sent by mail: they are at /reports/ and made by heardback report"
 NOT_CONFIGURED: Final = "no receiver is configured: nobody is told of anything"
@@ -34,27 +36,42 @@ def faults_of_receivers(loaded: Configuration) -> Iterator[tuple[Sequence[str | 
     """What is wrong with the receivers, each by itself, and routes that can reach nobody."""
     for index, receiver in enumerate(loaded.alerts.receivers):
         for fault in receivers.faults(receiver, loaded.alerts.outbound_hosts):
-            yield ("alerts", "receivers", index), fault
+            yield ("alerts", RECEIVERS, index), fault
     yield from faults_of_routes(loaded)
     if (webhook := loaded.alerts.pagerduty_webhook) is not None:
         try:
             secret.given(webhook.secret, webhook.secret_file)
         except ValueError as fault:
-            yield ("alerts", "pagerduty_webhook"), str(fault)
+            yield ("alerts", PAGERDUTY), str(fault)
 
 
 def faults_but_secrets(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
     """The same where the secrets need not be at hand; says which receivers were not looked at for that."""
     for location, fault in faults_of_receivers(loaded):
-        file = None
-        if location[1] == "receivers":
-            file = loaded.alerts.receivers[int(location[-1])].secret_file
-        elif location[1] == "pagerduty_webhook" and loaded.alerts.pagerduty_webhook is not None:
-            file = loaded.alerts.pagerduty_webhook.secret_file
-        if file is not None and not Path(file).exists():
+        if _lacks_its_secret(loaded, location):
             typer.echo(f"heardback: not checked, as its secret is not here: {fault}", err=True)
         else:
             yield location, fault
+
+
+def faults_where(uses: Collection[str]) -> Callable[[Configuration], Iterator[tuple[Sequence[str | int], str]]]:
+    """The same of a process that uses only the secrets of these (RECEIVERS, PAGERDUTY): others need not be there."""
+
+    def faults(loaded: Configuration) -> Iterator[tuple[Sequence[str | int], str]]:
+        for location, fault in faults_of_receivers(loaded):
+            if location[1] in uses or not _lacks_its_secret(loaded, location):
+                yield location, fault
+
+    return faults
+
+
+def _lacks_its_secret(loaded: Configuration, location: Sequence[str | int]) -> bool:
+    file = None
+    if location[1] == RECEIVERS:
+        file = loaded.alerts.receivers[int(location[-1])].secret_file
+    elif location[1] == PAGERDUTY and loaded.alerts.pagerduty_webhook is not None:
+        file = loaded.alerts.pagerduty_webhook.secret_file
+    return file is not None and not Path(file).exists()
 
 
 def counted(count: int, one: str, many: str) -> str:

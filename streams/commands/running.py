@@ -127,7 +127,11 @@ class System:
             else None
         )
         webhook = configuration.alerts.pagerduty_webhook
-        self._pagerduty = None if webhook is None else secret.given(webhook.secret, webhook.secret_file).encode()
+        self._pagerduty = (
+            secret.given(webhook.secret, webhook.secret_file).encode()
+            if webhook is not None and GATEWAY in self.roles
+            else None
+        )
         self._stopping = False
         self._outlasting = False
         self._starting = "connecting to the broker"

@@ -68,13 +68,14 @@ def _start(
     from streams import logs
     from streams.commands import reporting, running, stopping
     from streams.commands.auditing import AUDIT, Auditor, arguments, telling
-    from streams.commands.checking import faults_of_receivers
+    from streams.commands.checking import PAGERDUTY, RECEIVERS, faults_where
     from streams.facts import FactsError
     from streams.gateway import UnsafeListen
     from streams.track.agent import RefusedInARowError
     from streams.transport import TransportError
 
-    loaded = configuration(config, faults_of_receivers)
+    uses = {None: (RECEIVERS, PAGERDUTY), running.ALERTING: (RECEIVERS,), running.GATEWAY: (PAGERDUTY,)}
+    loaded = configuration(config, faults_where(uses.get(role, ())))
     known = customers_of(customers)
     token = token_of(token_file)
     logs.configure()
@@ -87,7 +88,9 @@ def _start(
             port=port,
             token=token,
             transport=settings.transport_of(loaded),
-            facts_url=reporting.store_url(loaded.facts, None if role else reporting.data_of(broker, data)),
+            facts_url=reporting.store_url(loaded.facts, None if role else reporting.data_of(broker, data))
+            if role in (None, running.GATEWAY, running.FACTS)
+            else None,
         )
         if role == running.FACTS and place.facts_url is None:
             wrong("a worker of facts needs facts.url in the configuration, such as postgresql://HOST/DATABASE")

@@ -208,6 +208,26 @@ def test_a_file_that_is_not_there_has_status_2(config: Path, tmp_path: Path) -> 
         assert "Traceback" not in done.stderr, arguments
 
 
+def test_a_worker_asks_for_those_secrets_alone_that_its_role_uses(tmp_path: Path) -> None:
+    config = tmp_path / "heardback.yaml"
+    config.write_text(
+        f"""\
+alerts:
+  receivers: [{{type: webhook, urls: ["http://127.0.0.1:1/"], secret_file: {tmp_path}/hook}}]
+  pagerduty_webhook: {{secret_file: {tmp_path}/pagerduty}}
+facts: {{url_file: {tmp_path}/facts}}
+broker: {{start_timeout_seconds: 1}}
+"""
+    )
+    lacks = {"streams": [], "audit": [], "alerting": ["hook"], "facts": ["facts"], "gateway": ["pagerduty"]}
+    options = ("--broker", "kafka://127.0.0.1:1", "--config", config, "--port", 0)
+    runs = [("worker", role, *options) for role in lacks]
+    for (role, names), done in zip(lacks.items(), commands(runs), strict=True):
+        assert done.returncode == (2 if names else 1), (role, done.stderr)
+        asked = [name for name in ("hook", "pagerduty", "facts") if f"{tmp_path}/{name}" in done.stderr]
+        assert asked == names, (role, done.stderr)
+
+
 def test_what_cannot_be_written_has_status_1(config: Path, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.write_text("a file, not a folder")
