@@ -8,14 +8,16 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from schemas.events import EVENT, ContactOpened
 from streams.engine.timeline import Contact, fact_of
 from streams.track.state import ContactState, encode_contact
 from streams.transport import Record, open_log, partition_for
-from tests.acceptance.heardback import CONFIGURATION, Heardback, ago, event, eventually, records
+from tests.acceptance.heardback import CONFIGURATION, Heardback, ago, command, event, eventually, records
 from tests.servers.kafka import Kafka
 from tests.servers.process import free_ports
 from tests.servers.receiver import Answer, Receiver
@@ -248,3 +250,18 @@ def test_roles_run_apart_on_kafka_do_together_what_one_process_does(kafka: Kafka
             for process in (gateway, alerting, streams):
                 assert process.told_to_end() == 0, process.said()
     assert {r.json["customer_id"] for r in records(kafka.url, f"{tmp_path.name}-outcomes")} == {"c-9"}
+
+
+def test_a_copy_that_sqlite_makes_of_one_that_runs_goes_on_elsewhere(tmp_path: Path) -> None:
+    with Heardback(tmp_path / "here") as here:
+        assert here.post(event("contact.opened", "T-1"))[0] == 202
+        eventually(lambda: here.get("/contacts/T-1")[0] == 200, what="the contact is known")
+        data = tmp_path / "there" / "data"
+        data.mkdir(parents=True)
+        for name in ("log.sqlite3", "facts.sqlite3"):
+            with closing(sqlite3.connect(here.data / name)) as running, closing(sqlite3.connect(data / name)) as copy:
+                running.backup(copy)
+    with Heardback(tmp_path / "there") as there:
+        assert there.get("/contacts/T-1")[0] == 200
+        audited = command("audit", "--data", there.data, "--config", there.configuration)
+        assert audited.returncode == 0, audited.stdout
