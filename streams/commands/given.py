@@ -55,9 +55,10 @@ def customers_of(name: str | None) -> list[Customer]:
 
 
 def token_of(path: Path | None) -> str | None:
-    """The token in the environment, else in the file; a file that cannot be read leaves with status 2."""
+    """The token in the environment, else in the file, also where the variable is empty; a file that cannot be read
+    leaves with status 2."""
     token = os.environ.get("HEARDBACK_TOKEN")
-    if token is not None or path is None:
+    if token or path is None:
         return token
     try:
         return path.read_text(encoding="utf-8").strip()
