@@ -111,7 +111,7 @@ def _by_json(json: JsonNotice) -> Bounce:
         recipients=json.recipients,
     )
     return Bounce(
-        failures=tuple(_once(_failure(fate, "", alone=False) for fate in json.fates)),
+        failures=tuple(_once(_failure(fate, "", "") for fate in json.fates)),
         not_failures=() if json.fates else (f"a notification of kind {json.kind[:40]}: no failure",),
         returned=returned,
         dates=(),
@@ -141,12 +141,21 @@ def _by_report(message: Message) -> Bounce | None:
         report = replace(report, fates=_fates_in_words(text, returned))
     arrived = [fate for fate in report.fates if _arrived(fate)]
     lost = [fate if fate.recipient else _named(fate, text, returned) for fate in report.fates if not _arrived(fate)]
+    words_of = {} if len(report.fates) == 1 else _words_of_each(lost, text)
+    whole = text if len(report.fates) == 1 else ""
     return Bounce(
-        failures=tuple(_once(_failure(fate, text, alone=len(report.fates) == 1) for fate in lost)),
+        failures=tuple(_once(_failure(fate, text, words_of.get(fate.recipient, whole)) for fate in lost)),
         not_failures=tuple(f"{fate.action or fate.status}: no failure" for fate in arrived),
         returned=returned,
         dates=report.dates,
     )
+
+
+def _words_of_each(fates: Iterable[Fate], text: str) -> dict[str | None, str]:
+    """What the notice says of each recipient, where it says something of its own of every one."""
+    named = list(dict.fromkeys(fate.recipient for fate in fates if fate.recipient))
+    said = notice.complaints(text, named) if named else []
+    return {one.recipient: one.words for one in said if one.words != text}
 
 
 def _fates_in_words(text: str, returned: Returned) -> tuple[Fate, ...]:
@@ -170,10 +179,9 @@ def _only_recipient(recipients: tuple[str, ...]) -> str | None:
     return recipients[0] if len(recipients) == 1 else None
 
 
-def _failure(fate: Fate, text: str, *, alone: bool) -> Failure:
+def _failure(fate: Fate, text: str, told: str) -> Failure:
+    """`told`: what the notice, of which `text` is the whole, says of this recipient."""
     words = fate.diagnostic
-    said = notice.complaints(text, (fate.recipient,)) if fate.recipient else []
-    told = said[0].words if said and (alone or said[0].words != text) else (text if alone else "")
     status = _reported_status(fate.status, words, told)
     late = fate.action in _DELAYED or (not fate.action and status.startswith("4") and notice.tells_delay(text))
     reason = _reason(words or told or fate.status)

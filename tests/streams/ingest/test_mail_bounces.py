@@ -266,6 +266,43 @@ def test_the_status_is_what_the_other_server_said_else_the_field_else_the_class(
     assert one(FAILED.format(status=status, said=said)).status == want
 
 
+def reasons(text: str, *recipients: str) -> list[tuple[str | None, str | None]]:
+    """Status and reason of each bounce that a report with such a notice around it gives."""
+    raw = REPORT.replace("It did not work.", text).format(envelope="", recipients="\n".join(recipients), returned="")
+    return [(event.data.status, event.data.reason) for event in read_mail(raw.encode(), origin="x", ours=Ours()).events]
+
+
+OF_ANN = "Final-Recipient: rfc822; ann@c.example\nAction: failed\nStatus: 5.0.0\n"
+OF_BOB = OF_ANN.replace("ann@", "bob@")
+OF_EACH = """\
+Could not be delivered to:
+<ann@c.example>:
+550 5.2.2 mailbox full
+
+<bob@c.example>:
+550 5.1.1 no such user
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "recipients", "wanted"),
+    [
+        pytest.param("It did not work.", [f"{OF_ANN}Diagnostic-Code: smtp; 550 5.7.1 denied\n"],
+                     [("5.7.1", "smtp; 550 5.7.1 denied")], id="the other server's words"),
+        pytest.param("It did not work.", [OF_ANN], [("5.0.0", "It did not work.")], id="else the notice's"),
+        pytest.param("Sorry.\n550 5.2.2 full\nBye.", [OF_ANN], [("5.2.2", "550 5.2.2 full")], id="its line with a code"),
+        pytest.param("Sorry.\n550 full\nBye.", [OF_ANN], [("5.0.0", "550 full")], id="a reply code is one"),
+        pytest.param(OF_EACH, [OF_ANN, OF_BOB],
+                     [("5.2.2", "550 5.2.2 mailbox full"), ("5.1.1", "550 5.1.1 no such user")], id="of each his own"),
+        pytest.param("Mailboxes are full.", [OF_ANN, OF_BOB], [("5.0.0", "5.0.0")] * 2, id="what is said of nobody"),
+    ],
+)  # fmt: skip
+def test_the_reason_is_what_was_said_of_that_recipient(
+    text: str, recipients: list[str], wanted: list[tuple[str, str]]
+) -> None:
+    assert reasons(text, *recipients) == wanted
+
+
 @pytest.mark.parametrize("status", ["5.1.1", "5.2.2", "4.4.7"])
 def test_what_failed_is_permanent_whatever_its_class(status: str):
     assert one(FAILED.format(status=status, said="smtp; 450 x")).permanent
