@@ -379,6 +379,13 @@ def test_a_notice_in_words_tells_recipient_and_status(text: str, status: str):
     assert (event.data.recipient, event.data.status, event.data.permanent) == ("ann@c.example", status, True)
 
 
+@pytest.mark.parametrize(("code", "kind"), [("\n550 no such user", "message.bounced"), ("", "contact.opened")])
+def test_a_postmaster_who_answers_and_cites_no_code_may_be_a_person(code: str, kind: str) -> None:
+    text = f"Your mail could not be delivered to: <ann@c.example>{code}"
+    (event,) = notice(text, From="postmaster@relay.example", Subject="Re: Offer").events
+    assert event.type == kind
+
+
 def test_addresses_to_ask_for_help_are_no_recipients():
     text = "could not be delivered to:\n <ann@c.example>\n550 no such user\nFor help contact <help@relay.example>"
     (event,) = notice(text).events
