@@ -290,7 +290,7 @@ Could not be delivered to:
         pytest.param("It did not work.", [f"{OF_ANN}Diagnostic-Code: smtp; 550 5.7.1 denied\n"],
                      [("5.7.1", "smtp; 550 5.7.1 denied")], id="the other server's words"),
         pytest.param("It did not work.", [OF_ANN], [("5.0.0", "It did not work.")], id="else the notice's"),
-        pytest.param("Sorry.\n550 5.2.2 full\nBye.", [OF_ANN], [("5.2.2", "550 5.2.2 full")], id="its line with a code"),
+        pytest.param("Sorry.\n550 5.2.2 full\nBye.", [OF_ANN], [("5.2.2", "550 5.2.2 full")], id="its coded line"),
         pytest.param("Sorry.\n550 full\nBye.", [OF_ANN], [("5.0.0", "550 full")], id="a reply code is one"),
         pytest.param(OF_EACH, [OF_ANN, OF_BOB],
                      [("5.2.2", "550 5.2.2 mailbox full"), ("5.1.1", "550 5.1.1 no such user")], id="of each his own"),
@@ -323,6 +323,10 @@ def test_the_recipient_is_whom_the_sender_named():
 
 def test_a_tag_that_looks_like_xtext_stays():
     assert one("Final-Recipient: rfc822; ann+42@c.example\nAction: failed\n").recipient == "ann+42@c.example"
+
+
+def test_the_way_to_an_address_is_no_part_of_it():
+    assert one("Final-Recipient: rfc822; <@relay.example:ann@c.example>\nAction: failed\n").recipient == "ann@c.example"
 
 
 def test_folded_fields_and_comments_are_read():

@@ -216,3 +216,51 @@ def test_an_automatic_reply_that_speaks_of_delivery_is_no_bounce():
 def test_a_bounce_over_which_a_librarys_patterns_fail_is_refused_by_name():
     (refusal,) = read("Undeliverable.", Subject="Undeliverable").refusals
     assert "neither recipient nor message" in refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "recipient", "status"),
+    [
+        pytest.param(
+            "Your mail\nFrom: agent@desk.example\nTo: bob@c.example\nSubject: Hello\ncould not be delivered to:\n"
+            "<ann@c.example>:\n550 5.1.1 no such user",
+            "ann@c.example", "5.1.1", id="headers quoted in passing return no mail",
+        ),
+        pytest.param(
+            "Your mail\nMessage-ID: <answer@desk.example>\ncould not be delivered to:\n<ann@c.example>:\n550 5.1.1 no",
+            "ann@c.example", "5.1.1", id="nor does a message id alone",
+        ),
+        pytest.param(
+            "Undeliverable, 550 5.1.1 no such user:\n\n<ann@c.example>\n", "ann@c.example", "5.1.1",
+            id="of one recipient all is said, before the address too",
+        ),
+        pytest.param(
+            "Could not be delivered to:\n<agent@desk.example>\n<ann@c.example>:\n550 5.1.1 no",
+            "ann@c.example", "5.1.1", id="the sender is none of several recipients",
+        ),
+        pytest.param(
+            "Could not be delivered to:\n<agent@desk.example>:\n550 5.1.1 no", "agent@desk.example", "5.1.1",
+            id="but may be the only one",
+        ),
+        pytest.param(
+            "Delivery failed: ann@c.example\nFor help, delivery failed: help@relay.example", "ann@c.example", "5.0.0",
+            id="whom to ask for help is none either",
+        ),
+        pytest.param(
+            "Could not be delivered to:\n<ann@c.example>:\n452 busy\n550 gone", "ann@c.example", "5.0.0",
+            id="the final reply counts",
+        ),
+    ],
+)  # fmt: skip
+def test_a_notice_is_read_as_a_person_would(text: str, recipient: str, status: str):
+    bounced = only(read(text, **DAEMON))
+    assert (bounced.recipient, bounced.status) == (recipient, status)
+
+
+def test_a_notice_in_markup_is_read_without_it_and_without_what_nobody_sees():
+    text = (
+        "<html><head><style>p {content: 'could not be delivered to: bob@c.example'}</style></head><body>"
+        "<p>Could not be delivered to:</p><p>&lt;ann@c.example&gt;:<br>550 5.1.1 unknown</p></body></html>"
+    )
+    bounced = only(read(text, Content_Type="text/html", **DAEMON))
+    assert (bounced.recipient, bounced.status) == ("ann@c.example", "5.1.1")
