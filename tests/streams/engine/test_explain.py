@@ -20,7 +20,7 @@ from streams.engine.calendar import SECOND_US
 from streams.engine.explain import Explanation, explain, to_json, to_text
 from streams.engine.explain.explanation import Absence, ExplainedClock
 from streams.engine.identity import directory
-from streams.engine.policy import Policies
+from streams.engine.policy import Policies, compile_policies
 from streams.engine.timeline import Contact
 from streams.settings import policies_of
 from tests.oracle import contacts as histories
@@ -234,6 +234,38 @@ def test_c2_working_days_are_told_as_they_were_promised() -> None:
     assert clock_of(explained("Mon 10:00 A opened", policies=policies), "resolution").promised == "2wd"
 
 
+@pytest.mark.parametrize(
+    ("happens", "words", "rule"),
+    [
+        ("answered by=anna", "answered by anna, in time", "C5"),
+        ("acknowledged by=anna", "acknowledged by anna, in time", "C5"),
+        ("assigned by=anna", "assigned to anna, which acknowledges by this policy, in time", "C5"),
+    ],
+)
+def test_c5_an_end_says_what_acknowledged(happens: str, words: str, rule: str) -> None:
+    policies = promises({"assignment_acknowledges": True})
+    explanation = explained(f"Mon 10:00 A opened\nMon 10:05 A {happens}", policies=policies)
+    ends = [mark for mark in clock_of(explanation, "acknowledgement").marks if mark.kind == "ended"]
+    assert [(mark.words, mark.rule) for mark in ends] == [(words, rule)]
+
+
+def test_an_end_says_how_late_it_was_in_open_time() -> None:
+    explanation = explained("Fri 17:00 A opened\n+Mon 10:00 A answered")
+    [end] = [mark for mark in clock_of(explanation, "first_response").marks if mark.kind == "ended"]
+    assert end.words == "answered, 30m of open time late"
+
+
+def test_of_a_clock_that_ended_only_what_it_passed_is_shown_and_its_due_instant() -> None:
+    explanation = explained("Mon 10:00 A opened\nMon 10:35 A answered")
+    assert marks(explanation, "first_response", "at_risk", "due") == ["Mon 10:30 at_risk", "Mon 11:00 due C3"]
+
+
+def test_c10_and_c11_a_reopening_is_named_as_the_start() -> None:
+    explanation = explained("Mon 10:00 A opened\nMon 10:30 A resolved\nMon 14:00 A reopened")
+    assert marks(explanation, "first_response", "started", cycle=2) == ["Mon 14:00 started C10"]
+    assert marks(explanation, "resolution", "started", cycle=2) == ["Mon 14:00 started C11"]
+
+
 # -- why there is no clock -----------------------------------------------------------------------------
 
 
@@ -317,6 +349,30 @@ def test_each_fact_says_what_it_counts_as_and_by_which_rule() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("bounce", "words"),
+    [
+        ("", "a bounce that names neither message nor recipient: takes nothing back"),
+        ("id=who", "a bounce of no answer that we know: takes nothing back"),
+        ("to=ann@c.example", "a bounce of no answer that we know: takes nothing back"),
+        ("permanent=false", "delivery failed for a while only: takes nothing back"),
+        ("direction=inbound", "the customer's mail bounced at our side: an attempt at a dead end"),
+        ("direction=inbound permanent=false", "the customer's mail was delayed at our side: no attempt"),
+    ],
+)
+def test_c13_a_bounce_that_takes_nothing_back_says_why(bounce: str, words: str) -> None:
+    assert explained(f"Mon 10:00 A opened\nMon 10:20 A bounced {bounce}").facts[-1].words == words
+
+
+def test_c16_a_change_of_the_customer_is_a_fact_and_says_what_they_are_now() -> None:
+    tiers = [Tier(0, None, None), Tier(at("Mon 10:30"), "gold", None), Tier(at("Mon 11:30"), None, "internal")]
+    explanation = explained("Mon 10:00 A opened", tiers=tiers)
+    assert [fact.words for fact in explanation.facts[1:]] == [
+        "the customer is now tier gold, kind none",
+        "the customer is now tier none, kind internal",
+    ]
+
+
 def test_each_fact_says_what_it_did_to_the_clocks() -> None:
     explanation = explained("Mon 10:00 A opened\nMon 10:05 A acknowledged\nMon 10:10 A answered\nMon 10:20 A paused")
     assert [one.effects for one in explanation.facts] == [
@@ -340,9 +396,27 @@ def test_c17_an_answer_that_a_link_brought_says_where_it_was_given() -> None:
 def test_c17_a_contact_that_was_merged_away_says_where_it_lives_on() -> None:
     explanation = explained("Mon 09:00 B opened\nMon 10:00 A opened\nMon 10:30 A merged into=B\nMon 10:40 A answered")
     assert explanation.merged_into == "B"
+    assert "  lives on in B (C17)\n" in to_text(explanation)
     assert {one.clock.verdict for one in explanation.clocks} == {"void"}
     assert marks(explanation, "first_response", "ended") == ["Mon 10:30 ended C17"]
     assert explanation.facts[-1].rule == "C17"
+
+
+def test_local_time_is_that_of_the_calendar_that_judged_whatever_would_judge_now() -> None:
+    policies = promises({"name": "of q", "match": {"queue": "q"}, "calendar": "always"}, {})
+    story = "Mon 10:00 A opened\nMon 10:10 A answered\nMon 10:20 A resolved\nMon 10:30 A updated queue=q"
+    assert to_json(explained(story, policies=policies))["time_zone"] == "Europe/London"
+    ours = "Mon 10:00 A opened opened_by=agent queue=q"
+    assert to_json(explained(ours, policies=policies))["time_zone"] == "UTC"
+    assert to_json(explained(ours))["time_zone"] == "Europe/London"
+    assert to_json(explained(ours, policies=compile_policies({}, [])))["time_zone"] == "UTC"
+
+
+def test_the_journeys_are_those_that_the_contact_belongs_to() -> None:
+    story = "Mon 10:00 A opened\nMon 10:30 B opened\nMon 11:00 A answered\nMon 12:00 B wrote"
+    of_a, of_b = explained(story).journeys, explained(story, contact="B").journeys
+    assert [shown(journey.started_us) for journey in of_a] == ["Mon 10:00"]
+    assert [shown(journey.started_us) for journey in of_b] == ["Mon 10:00", "Mon 12:00"]
 
 
 def test_what_was_not_known_then_is_left_out() -> None:
