@@ -136,6 +136,14 @@ async def test_an_alert_that_somebody_made_up_is_named(hands: Hands, contact: st
     assert named(await audited(hands)) == [("alert_without_clock", contact, "breach")]
 
 
+@pytest.mark.parametrize("contact", ["fresh", "nobody"])
+async def test_a_dead_end_that_somebody_made_up_is_named(hands: Hands, contact: str) -> None:
+    fires = next(alert for alert in hands.values(TOPICS.alerts) if alert["kind"] == "dead_end")
+    made_up = {**fires, "contact_id": contact, "customer_id": f"c-{contact}"}
+    hands.put(TOPICS.alerts, f"c-{contact}", {**made_up, "alert_id": record_id(contact, "dead_end")})
+    assert named(await audited(hands)) == [("alert_without_clock", contact, "dead_end")]
+
+
 @pytest.mark.parametrize("from_", [NOON, NINE + timedelta(hours=1, seconds=1)])
 async def test_what_was_due_before_alerts_began_needs_none(hands: Hands, from_: datetime) -> None:
     hands.drop(TOPICS.alerts, of("late"))
@@ -237,6 +245,16 @@ async def test_an_outcome_of_no_clock_is_named(hands: Hands) -> None:
     assert named(await audited(hands)) == [("outcome_without_clock", "fresh", "update:1")]
 
 
+@pytest.mark.parametrize(("reason", "findings"), [("superseded", 0), ("running", 1)])
+async def test_what_was_said_of_a_contact_that_no_event_brought_is_named_unless_it_was_taken_back(
+    hands: Hands, reason: str, findings: int
+) -> None:
+    outcome = next(one for one in hands.values(TOPICS.outcomes) if of("fresh", target="resolution")(one))
+    made_up = {**outcome, "outcome_id": "0" * 32, "contact_id": "nobody", "customer_id": "c-1", "reason": reason}
+    hands.put(TOPICS.outcomes, "c-1", made_up)
+    assert named(await audited(hands)) == [("outcome_without_clock", "nobody", "resolution:1")] * findings
+
+
 async def test_a_contact_that_no_event_brought_is_named(tmp_path: Path) -> None:
     """On Kafka whoever may write to the topic may also say what homes tell each other."""
     opened = fact(to_us(NINE), "/desk", "e-1", "contact.opened", {"channel": "ticket"})
@@ -310,6 +328,12 @@ async def test_what_is_in_the_log_and_not_handled_yet_is_no_finding(hands: Hands
     hands.put(TOPICS.events, "c-late", answers, int(NOON.timestamp() * 1_000))
     found = await audited(hands)
     assert (named(found), found.unjudged, found.contacts) == ([], {"in_flight": 1}, 3)
+
+
+async def test_whose_answer_is_in_the_log_and_not_handled_yet_missed_no_wake_up(hands: Hands) -> None:
+    answers = event(9, "message.sent", "fresh", NOON, agent_id="a-1")
+    hands.put(TOPICS.events, "c-fresh", answers, int(NOON.timestamp() * 1_000))
+    assert named(await audited(hands, now=lambda: NOON + timedelta(minutes=27))) == []
 
 
 async def test_a_contact_that_came_between_the_two_looks_is_looked_at_too(hands: Hands) -> None:
