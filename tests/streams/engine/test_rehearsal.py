@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -98,6 +99,26 @@ def test_stories(name: str) -> None:
         until=told.until,
     )
     assert fast == slow
+
+
+HOURLY = b"""
+calendars: {always: {always_open: true}}
+policies: [{name: all, calendar: always, targets: {first_response: 1h}}]
+"""
+
+
+def test_a_contact_that_nobody_opened_is_another_door() -> None:
+    def event(contact: str, kind: str, time: str, **data: str) -> Line:
+        told = {"specversion": "1.0", "id": contact, "source": "/desk", "type": kind, "time": f"2026-11-16T{time}Z",
+                "subject": contact, "data": {"customer_id": "c-1", **data}}  # fmt: skip
+        return Line("", orjson.dumps(told))
+
+    events = [
+        event("T-1", "contact.opened", "09:00:00", channel="ticket"), event("T-2", "message.received", "09:10:00"),
+    ]  # fmt: skip
+    fast, slow = both_ways(events, settings.parse(HOURLY, file="here"), until=datetime(2026, 11, 16, 12, tzinfo=UTC))
+    assert fast == slow
+    assert {alert["annotations"]["channels_tried"] for alert in fast} == {"ticket, other"}
 
 
 def test_a_week_of_a_desk() -> None:
