@@ -168,7 +168,7 @@ def is_inbound_bounce(item: Fact) -> bool:
 class Carried:
     """What is kept of a contact whose facts are forgotten: how far its cycles counted, since when it had been
     answered, its attributes, whether its last close was a silent one that nothing has settled since (C10), whether the
-    customer had written, and whether it was resolved. `until_us` is its last fact."""
+    customer had written, and whether it was resolved. `until_us` is its last fact, or of what was tied to it."""
 
     until_us: int
     cycles: Mapping[TargetName, int]
@@ -401,14 +401,18 @@ class _Merges:
         """Contacts that are known only because something was merged into them."""
         return [target for target in self.members if target not in self._contacts]
 
-    def moved_into(self, contact_id: str) -> list[Fact]:
-        """Facts that merging brought here, of whole chains."""
+    def moved_into(self, contact_id: str, forgotten_us: int) -> list[Fact]:
+        """Facts that merging brought here, of whole chains. What had come by `forgotten_us` and was forgotten here is
+        not judged again, though another home may tell of it once more."""
         moved: list[Fact] = []
         ahead = [*reversed(self.members.get(contact_id, ()))]
         while ahead:  # a chain may be longer than calls may nest
             source = ahead.pop()
-            own = self._contacts[source].facts
-            moved += [travelled for item in own if (travelled := _moved(item, _first_opened(own)))]
+            own, since_us = self._contacts[source].facts, self.into[source][1].at_us
+            opened = _first_opened(own)
+            for item in own:
+                if max(item.at_us, since_us) > forgotten_us and (travelled := _moved(item, opened)):
+                    moved.append(travelled)
             ahead += reversed(self.members.get(source, ()))
         return moved
 
@@ -425,7 +429,8 @@ def _moved(item: Fact, opened: Fact | None) -> Fact | None:
 
 
 def _gathered(contact: Contact, merges: _Merges) -> Timeline:
-    facts = once_each(in_order([*contact.facts, *merges.moved_into(contact.contact_id)]))
+    forgotten_us = contact.carried.until_us if contact.carried else 0
+    facts = once_each(in_order([*contact.facts, *merges.moved_into(contact.contact_id, forgotten_us)]))
     return Timeline(
         contact.contact_id,
         contact.customer_id,

@@ -6,7 +6,7 @@ Nothing is written here: `streams.track.agent` makes it true. What a clock says 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -185,7 +185,7 @@ def _assessed(state: ContactState, timeline: Timeline, desk: Desk, work: Work) -
     return replace(found, clocks=clocks, wake_us=wake_us)
 
 
-def _decide_contact(one: Judged, done: Container[str], desk: Desk, work: Work) -> None:
+def _decide_contact(one: Judged, done: Mapping[str, int], desk: Desk, work: Work) -> None:
     state, timeline, assessed = one
     wake_us: int | None = None
     clocks: tuple[Clock, ...] = ()
@@ -193,7 +193,7 @@ def _decide_contact(one: Judged, done: Container[str], desk: Desk, work: Work) -
         clocks, wake_us = assessed.clocks, assessed.wake_us
         _publish_changes(state, timeline, assessed, desk, work)
         if state.contact.facts and all(clock.ended_us is not None for clock in clocks):
-            wake_us = forget_or_wait(one, state.name in done, desk, work)
+            wake_us = forget_or_wait(one, done.get(state.name), desk, work)
         if assessed.uncovered and state.contact.facts and state.name not in work.before:  # none that stands in
             attributes = assessed.attributes
             work.heard.append(lambda: desk.metrics.uncovered(attributes.channel, attributes.tier))

@@ -2,7 +2,7 @@
 
 A contact with nothing left to run goes once no late event can be taken any more (C20). What merges and links tie
 together goes together, since the outcomes of one follow from the facts of the others. What is kept of a contact,
-so that it can go on, is `Carried`.
+so that it can go on, is `Carried`, and the facts that hold also for what is written later: merges, links, voids (C17).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from streams.track.state import ContactState
 from streams.track.work import Work
 
 LOOK_AGAIN_US: Final = DAY_US
+_LASTING: Final = (facts.MERGED, facts.LINKED, facts.VOIDED)
 
 
 class Judged(NamedTuple):
@@ -30,34 +31,38 @@ class Judged(NamedTuple):
     assessed: Assessment
 
 
-def over(judged: Sequence[Judged], late_us: int) -> set[str]:
-    """Names of those that nothing can change any more, nor whatever they are tied to."""
+def over(judged: Sequence[Judged], late_us: int) -> dict[str, int]:
+    """Names of those that nothing can change any more, nor whatever they are tied to, each with the last fact of all
+    these."""
     if len(judged) == 1:
-        return {judged[0].state.name} if _is_over(judged, late_us) else set()
+        return {judged[0].state.name: _last_us(judged)} if _is_over(judged, late_us) else {}
     by_root: dict[str, list[Judged]] = {}
     root_of = _roots(judged)
     for one in judged:
         by_root.setdefault(root_of[one.state.contact.contact_id], []).append(one)
-    return {one.state.name for group in by_root.values() if _is_over(group, late_us) for one in group}
+    groups = [group for group in by_root.values() if _is_over(group, late_us)]
+    return {one.state.name: last_us for group in groups for last_us in (_last_us(group),) for one in group}
 
 
-def forget_or_wait(one: Judged, done: bool, desk: Desk, work: Work) -> int | None:
-    """Forget a contact that is `done`; else when to look again. While somebody waits for an answer, it stays."""
+def forget_or_wait(one: Judged, done_us: int | None, desk: Desk, work: Work) -> int | None:
+    """Forget a contact that is over since `done_us`; else when to look again. While somebody waits for an answer, it
+    stays."""
     state = one.state
     last_us = state.contact.facts[-1].at_us
-    if not done and state.woken_us <= last_us + desk.late_us:
+    if done_us is None and state.woken_us <= last_us + desk.late_us:
         return last_us + desk.late_us
-    if not done or somebody_waits(state.home, desk, work):
+    if done_us is None or somebody_waits(state.home, desk, work):
         return state.woken_us + LOOK_AGAIN_US
-    state.contact.carried = _carried(one, last_us)
-    state.contact.facts, state.published = [], {}
+    state.contact.carried = _carried(one, done_us)
+    state.contact.facts = [item for item in state.contact.facts if item.type in _LASTING]
+    state.published = {}
     return None
 
 
 def _carried(one: Judged, last_us: int) -> Carried:
-    attributes = one.assessed.attributes
+    before, attributes = one.state.contact.carried, one.assessed.attributes
     return Carried(
-        until_us=last_us,
+        until_us=max(last_us, before.until_us) if before else last_us,
         cycles=one.assessed.cycles,
         answered_us=one.assessed.answered_us,
         channel=attributes.channel,
@@ -67,6 +72,10 @@ def _carried(one: Judged, last_us: int) -> Carried:
         written=one.assessed.written,
         resolved=one.assessed.resolved,
     )
+
+
+def _last_us(group: Sequence[Judged]) -> int:
+    return max((one.state.contact.facts[-1].at_us for one in group if one.state.contact.facts), default=0)
 
 
 def _is_over(group: Sequence[Judged], late_us: int) -> bool:

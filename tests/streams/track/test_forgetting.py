@@ -67,18 +67,21 @@ class Desk:
         await self.settled()
 
     async def settled(self) -> None:
-        """Everything in the log is handled."""
-        ends = await self.streams.runtime.client.end_offsets("contact-events")
-        while sum(p.finished or 0 for p in self.streams.runtime.progress()) < sum(ends.values()):
+        """Everything in the log is handled, and what homes have told each other by then."""
+        client = self.streams.runtime.client
+        while sum(p.finished or 0 for p in self.streams.runtime.progress()) < sum(
+            (await client.end_offsets("contact-events")).values()
+        ):
             await asyncio.sleep(0.005)
 
-    async def outcomes(self) -> dict[tuple[str, int], str]:
-        """The last verdict of each clock."""
+    async def outcomes(self, contact: str | None = None) -> dict[tuple[str, int], str]:
+        """The last verdict of each clock, of one contact or of all."""
         found = {}
         async for batch in self.streams.runtime.client.scan("outcomes"):
             for value in batch.values:
                 outcome = json.loads(value or b"")
-                found[outcome["target"], outcome["cycle"]] = outcome["verdict"]
+                if contact in (None, outcome["contact_id"]):
+                    found[outcome["target"], outcome["cycle"]] = outcome["verdict"]
         return found
 
     async def reasons(self) -> list[bytes]:
@@ -123,6 +126,51 @@ async def test_who_writes_into_a_forgotten_contact_is_owed_the_next_answer_not_a
     assert await desk.outcomes() == {("first_response", 1): "kept", ("next_response", 1): "open"}
     await desk.pass_time(START + timedelta(hours=32))
     assert (await desk.outcomes())["next_response", 1] == "broken"
+
+
+async def test_c17_nothing_starts_in_a_contact_that_was_spam_also_once_forgotten(desk: Desk) -> None:
+    await desk.tell("contact.opened", START, channel="ticket")
+    await desk.tell("contact.voided", START + timedelta(minutes=10), reason="spam")
+    await desk.pass_time(START + timedelta(hours=25))
+    assert desk.kept_facts() == 1
+    await desk.tell("message.received", START + timedelta(hours=30))
+    await desk.pass_time(START + timedelta(hours=40))
+    assert await desk.outcomes() == {("first_response", 1): "void"}
+
+
+@pytest.mark.parametrize("whose", ["c-1", "c-2", "c-3", "c-4"])
+async def test_c17_what_is_written_into_a_merged_contact_goes_where_it_went_also_once_forgotten(
+    desk: Desk, whose: str
+) -> None:
+    there = {"contact": "T-2", "customer_id": whose}
+    await desk.tell("contact.opened", START, channel="ticket")
+    await desk.tell("contact.opened", START, **there, channel="ticket")
+    await desk.tell("contact.merged", START + timedelta(minutes=10), into="T-2", into_customer_id=whose)
+    await desk.tell("message.sent", START + timedelta(minutes=30), **there, agent_id="a-1")
+    await desk.tell("contact.resolved", START + timedelta(minutes=40), **there, agent_id="a-1")
+    for hours in (25, 50):
+        await desk.pass_time(START + timedelta(hours=hours))
+    assert desk.kept_facts() == 1
+    await desk.tell("message.received", START + timedelta(hours=60))
+    assert await desk.outcomes("T-2") == {("first_response", 1): "kept", ("next_response", 1): "open"}
+    await desk.tell("message.sent", START + timedelta(hours=60, minutes=10), **there, agent_id="a-1")
+    await desk.pass_time(START + timedelta(hours=70))
+    assert await desk.outcomes("T-2") == {("first_response", 1): "kept", ("next_response", 1): "kept"}
+    assert await desk.outcomes("T-1") == {("first_response", 1): "void"}
+
+
+async def test_c17_links_share_answers_also_once_forgotten(desk: Desk) -> None:
+    await _answered_and_closed(desk)
+    await desk.tell("contact.opened", START, contact="T-2", channel="ticket")
+    await desk.tell("contact.linked", START + timedelta(minutes=10), contact="T-2", contact_id="T-1")
+    await desk.tell("contact.resolved", START + timedelta(minutes=40), contact="T-2", agent_id="a-1")
+    for hours in (25, 50):
+        await desk.pass_time(START + timedelta(hours=hours))
+    assert desk.kept_facts() == 0
+    await desk.tell("message.received", START + timedelta(hours=60))
+    await desk.tell("message.sent", START + timedelta(hours=60, minutes=10), contact="T-2", agent_id="a-1")
+    await desk.pass_time(START + timedelta(hours=70))
+    assert await desk.outcomes("T-1") == {("first_response", 1): "kept", ("next_response", 1): "kept"}
 
 
 async def test_a_late_event_for_a_forgotten_contact_is_refused_by_name(desk: Desk) -> None:
