@@ -401,7 +401,7 @@ class _Merges:
         """Contacts that are known only because something was merged into them."""
         return [target for target in self.members if target not in self._contacts]
 
-    def moved_into(self, contact_id: str, forgotten_us: int) -> list[Fact]:
+    def moved_into(self, contact_id: str, forgotten_us: int | None) -> list[Fact]:
         """Facts that merging brought here, of whole chains. What had come by `forgotten_us` and was forgotten here is
         not judged again, though another home may tell of it once more."""
         moved: list[Fact] = []
@@ -411,7 +411,8 @@ class _Merges:
             own, since_us = self._contacts[source].facts, self.into[source][1].at_us
             opened = _first_opened(own)
             for item in own:
-                if max(item.at_us, since_us) > forgotten_us and (travelled := _moved(item, opened)):
+                known = forgotten_us is not None and max(item.at_us, since_us) <= forgotten_us
+                if not known and (travelled := _moved(item, opened)):
                     moved.append(travelled)
             ahead += reversed(self.members.get(source, ()))
         return moved
@@ -429,7 +430,7 @@ def _moved(item: Fact, opened: Fact | None) -> Fact | None:
 
 
 def _gathered(contact: Contact, merges: _Merges) -> Timeline:
-    forgotten_us = contact.carried.until_us if contact.carried else 0
+    forgotten_us = contact.carried.until_us if contact.carried else None
     facts = once_each(in_order([*contact.facts, *merges.moved_into(contact.contact_id, forgotten_us)]))
     return Timeline(
         contact.contact_id,
