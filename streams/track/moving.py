@@ -107,10 +107,12 @@ def _unite(state: ContactState, came: ContactState) -> bool:
 
 
 def new_customer(state: ContactState, desk: Desk) -> str | None:
-    """The customer that a contact turned out to belong to, where that is another than it was; else None."""
+    """The customer that a contact turned out to belong to, where that is another than it was; else None. What is kept
+    of one that was forgotten does not say whose it was."""
     if state.is_copy:
         return None
-    customer = customer_of(state.contact.facts, desk.customers.directory)
+    own, left = state.contact.facts, state.contact.carried
+    customer = customer_of([item for item in own if not left or item.at_us > left.until_us], desk.customers.directory)
     return None if customer == state.contact.customer_id else customer
 
 

@@ -159,6 +159,18 @@ async def test_c17_what_is_written_into_a_merged_contact_goes_where_it_went_also
     assert await desk.outcomes("T-1") == {("first_response", 1): "void"}
 
 
+async def test_c19_a_merge_that_names_another_customer_changes_nothing_once_all_else_is_forgotten(desk: Desk) -> None:
+    await desk.tell("contact.opened", START, channel="ticket")
+    await desk.tell("contact.opened", START, contact="T-2", channel="ticket")
+    await desk.tell("contact.merged", START + timedelta(minutes=10), into="T-2", customer_id="c-2")
+    await desk.tell("message.sent", START + timedelta(minutes=30), contact="T-2", agent_id="a-1")
+    await desk.pass_time(START + timedelta(hours=25))
+    assert desk.kept_facts() == 1
+    await desk.pass_time(START + timedelta(hours=50))
+    await desk.tell("contact.updated", START + timedelta(hours=60), priority="high")
+    assert desk.streams.track.group_of("T-1")["T-1"].customer_id == "c-1"
+
+
 async def test_c17_links_share_answers_also_once_forgotten(desk: Desk) -> None:
     await _answered_and_closed(desk)
     await desk.tell("contact.opened", START, contact="T-2", channel="ticket")
